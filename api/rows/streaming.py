@@ -7,9 +7,7 @@ response never looks complete.
 
 from __future__ import annotations
 
-import io
 import time
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
@@ -18,8 +16,7 @@ from flask import Response
 from sqlalchemy import text
 
 from api.http import encodings, paging
-from api.rows import cursors
-from api.rows.statements import statement
+from api.rows.statements import copy_page, copy_rows
 from api.state.services import services
 from etl.db.copy_stream import CopyStream
 from etl.db.engine import driver
@@ -42,14 +39,11 @@ ChunkT = TypeVar("ChunkT", bytes, str)
 
 def page(connection: Connection, query: RowQuery, kind: Format, coding: str | None) -> Response:
     """One page of rows, with a link to the next page if there is one."""
-    sink = io.BytesIO()
     has_scalar = has_json_scalar(connection, services())
-    one_more = replace(query, limit=(query.limit or 0) + 1)
-    _copy(one_more, kind, connection, sink, has_json_scalar=has_scalar)
-    content, last = kind.cut(sink.getvalue(), query)
+    content, following = copy_page(connection, query, kind, has_json_scalar=has_scalar)
     response = _buffered(_encoded(iter([content]), query, kind, coding), kind, coding)
-    if last is not None:
-        response.headers.update(paging.next_link(cursors.text(query.shape, last)))
+    if following is not None:
+        response.headers.update(paging.next_link(following))
     return response
 
 
@@ -84,22 +78,12 @@ def _copy_to_stream(
     milliseconds = MAX_STREAM_SECONDS * 1000
     connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
     has_scalar = has_json_scalar(connection, shared)
-    _copy(query, kind, connection, sink, has_json_scalar=has_scalar)
+    copy_rows(connection, query, kind, sink, has_json_scalar=has_scalar)
 
 
 def has_json_scalar(connection: Connection, shared: Services) -> bool:
     """Whether the server has json_scalar()."""
     return bool(driver(connection).server_version >= shared.json_scalar_version)
-
-
-def _copy(
-    query: RowQuery, kind: Format, connection: Connection, sink: BinaryIO, *, has_json_scalar: bool
-) -> None:
-    sql, values = statement(query, kind, has_json_scalar=has_json_scalar)
-    with driver(connection).cursor() as cursor:
-        literal_sql = cursor.mogrify(sql, values)  # COPY accepts no parameters
-        options = kind.copy_options.encode()
-        cursor.copy_expert(b"COPY (" + literal_sql + b") TO STDOUT (" + options + b")", sink)
 
 
 # -- to the client

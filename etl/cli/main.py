@@ -37,7 +37,9 @@ from etl.cli.events import events_group
 from etl.cli.keys import keys_command
 from etl.cli.problems import problems_command
 from etl.cli.replay import replay_command
+from etl.cli.rows import rows_command
 from etl.cli.runs import run_command
+from etl.cli.runs_group import runs_group
 from etl.cli.seed import seed_command
 from etl.cli.shadowed import shadowed_command
 from etl.cli.status_command import status_command
@@ -72,6 +74,9 @@ def main() -> NoReturn:
     except EtlError as error:
         _show(error)
         sys.exit(_exit_code(error))
+    except BrokenPipeError:  # the reader of our output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
     sys.exit(0)
 
 
@@ -184,6 +189,22 @@ commands.add_command(seed_command)
 
 
 commands.add_command(status_command)
+commands.add_command(runs_group)
+
+
+@commands.command("watch")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON whenever it changes.")
+def watch_command(*, as_json: bool) -> None:
+    """Show the state and the progress of the active run until Ctrl-C.
+
+    Without a terminal, it prints a line whenever something changes.
+    """
+    from etl.cli.watch import watch
+
+    watch(as_json=as_json)
+
+
+commands.add_command(rows_command)
 commands.add_command(problems_command)
 commands.add_command(shadowed_command)
 commands.add_command(check_command)

@@ -44,7 +44,7 @@ def report(run: RunReport, holds: Sequence[Mapping[str, Any]] = ()) -> Lines:
         *_by_dataset(run, label),
     ]
     if run.step_seconds:
-        lines.append(_step_timings(run))
+        lines.append(step_timings(run))
     lines += render.problem_count(counts.problems, label)
     lines += render.holds(holds)
     if run.error is not None:
@@ -104,7 +104,7 @@ def _waiting(count: int) -> str:
     return f"; {render.counted(count, 'retirement')} held" if count else ""
 
 
-def _step_timings(run: RunReport) -> Table:
+def step_timings(run: RunReport) -> Table:
     """Seconds and rows by step, in the order of the steps."""
     table = Table("  step", box=None)
     for name in ("seconds", "share", "rows", "rows/s"):

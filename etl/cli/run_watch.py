@@ -172,24 +172,32 @@ class RunWatch(ServiceLoop):
         self._engine: Engine = connect(settings, pool_size=1, checks_schema=True)
         self._warn = warn
         self._tell = tell
+        self._news: tuple[RunNews, ChangeNews] | None = None
+        self._state = StateNews()
 
     def serve(self) -> None:
-        """Report what is new; skip polls while the database is unavailable."""
-        news: tuple[RunNews, ChangeNews] | None = None
-        state = StateNews()
+        """Report what is new until stopped."""
         while not self.stopping.wait(POLL_SECONDS):
-            with suppress(DatabaseUnavailable):
-                found = self._newest()
-                if news is None:
-                    changes = ChangeNews(found.ended(), found.datasets, found.file)
-                    news = RunNews(found.runs), changes
-                fault = None if found.file is None else found.file.error
-                for line in news[1].lines(found.ended(), found.datasets, found.file):
-                    self._tell(line)
-                for line in news[0].lines(found.runs, found.now):
-                    self._warn(line)
-                for line in state.lines(found.holds, fault):
-                    self._warn(line)
+            self.poll()
+        self.close()
+
+    def poll(self) -> None:
+        """Report what is new since the last poll; nothing while the database is unavailable."""
+        with suppress(DatabaseUnavailable):
+            found = self._newest()
+            if self._news is None:
+                changes = ChangeNews(found.ended(), found.datasets, found.file)
+                self._news = RunNews(found.runs), changes
+            fault = None if found.file is None else found.file.error
+            for line in self._news[1].lines(found.ended(), found.datasets, found.file):
+                self._tell(line)
+            for line in self._news[0].lines(found.runs, found.now):
+                self._warn(line)
+            for line in self._state.lines(found.holds, fault):
+                self._warn(line)
+
+    def close(self) -> None:
+        """Close the connection."""
         self._engine.dispose()
 
     def _newest(self) -> _State:

@@ -53,7 +53,7 @@ def current(connection: Connection, settings: Settings) -> Overview:
     from etl.db.overview import read
     from etl.model.overview import overview
 
-    return overview(read(connection, settings, store_error=_store_error(settings)))
+    return overview(read(connection, settings, store_error=store_error(settings)))
 
 
 def without_database(settings: Settings, error: EtlError) -> Overview:
@@ -64,7 +64,7 @@ def without_database(settings: Settings, error: EtlError) -> Overview:
     return overview(facts.without_database(settings, error))
 
 
-def _store_error(settings: Settings) -> EtlError | None:
+def store_error(settings: Settings) -> EtlError | None:
     """Why the object store does not answer; None if it does."""
     from etl.storage.client import ObjectStore
 

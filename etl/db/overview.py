@@ -11,10 +11,9 @@ from etl.db import datasets_file
 from etl.db.engine import schemas_of
 from etl.db.installed import installed
 from etl.db.names import Lock, lock_key, scheduler_key
-from etl.db.revisions import current, noun_of
 from etl.db.sql import statements
 from etl.model.dataset import USERS
-from etl.model.errors import ObjectStoreUnavailable, RunCanceled
+from etl.model.errors import ObjectStoreUnavailable
 from etl.model.routing import Router
 from etl.model.snapshot import (
     ActiveRun,
@@ -28,7 +27,7 @@ from etl.model.snapshot import (
     Snapshot,
     Step,
 )
-from etl.model.values import RunState, Trigger
+from etl.model.values import RunOutcome, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,16 +54,15 @@ def read(connection: Connection, settings: Settings, *, store_error: EtlError | 
     """
     reader = _Reader(connection, settings)
     now = reader.one("now", run=reader.key(Lock.RUN), scheduler=reader.scheduler_key)
-    committed = reader.first("committed")
-    last_commit = None if committed is None else committed.finished_at
+    last_commit = reader.value("committed")
+    tallies = {row.name: row for row in reader.all("datasets")}
     outage = None if store_error is None else reader.outage(store_error, last_commit)
     full = reader.one("last_full")
-    faulty = reader.all("faulty", limit=SHOWN_OBJECTS)
     fault = datasets_file.fault(connection)
     return Snapshot(
         now=now.now,
         bucket=settings.source_bucket,
-        datasets=reader.datasets({} if committed is None else committed.dataset_counts),
+        datasets=reader.datasets(tallies),
         outage=outage,
         has_scheduler=now.has_scheduler,
         is_requested=bool(reader.value("requested")),
@@ -78,8 +76,8 @@ def read(connection: Connection, settings: Settings, *, store_error: EtlError | 
         datasets_file=None if fault is None else FileFault(fault["message"], fault["hint"]),
         unpublished=reader.unpublished(),
         holds=reader.holds(),
-        faulty=tuple(map(_faulty, faulty)),
-        faulty_count=faulty[0].total if faulty else 0,
+        faulty=tuple(map(_faulty, reader.all("faulty", limit=SHOWN_OBJECTS))),
+        faulty_count=sum(row.faulty_objects for row in tallies.values()),
     )
 
 
@@ -124,11 +122,10 @@ class _Reader:
     def failed_run(self, *, is_store_down: bool) -> RunFailure | None:
         """The run that ended last, if it failed, was not canceled and no outage explains it."""
         last = max(self.all("last_ended"), key=lambda row: row.finished_at, default=None)
-        if last is None or last.state != RunState.FAILED or last.error is None:
+        if last is None or last.outcome not in {RunOutcome.FAILED, RunOutcome.INTERRUPTED}:
             return None
-        code = last.error["code"]
-        is_explained = is_store_down and code == ObjectStoreUnavailable.__name__
-        return None if is_explained or code == RunCanceled.__name__ else _failure(last)
+        is_explained = is_store_down and last.error["code"] == ObjectStoreUnavailable.__name__
+        return None if is_explained else _failure(last)
 
     def failed_datasets(self) -> tuple[RunFailure, ...]:
         """By run, the datasets that no run has committed since."""
@@ -145,27 +142,11 @@ class _Reader:
 
     # -- datasets
 
-    def datasets(self, counts: Mapping[str, Mapping[str, int]]) -> tuple[DatasetFacts, ...]:
-        """Each installed dataset, with the rows that the last commit counted."""
+    def datasets(self, tallies: Mapping[str, Row[Any]]) -> tuple[DatasetFacts, ...]:
+        """Each installed dataset; before the first run, that is `users`."""
         known = [one.dataset for one in installed(self._connection, self._schemas.data)] or [USERS]
-        objects = {row.name: row.objects for row in self.all("objects")}
-        problems = {row.name: row for row in self.all("problems")}
-        revisions = current(self._connection)
         waiting = self._waiting(known)
-        return tuple(
-            DatasetFacts(
-                name=one.name,
-                rows=counts.get(one.name, {}).get("live", 0),
-                objects=objects.get(one.name, 0),
-                errors=problems[one.name].errors if one.name in problems else 0,
-                warnings=problems[one.name].warnings if one.name in problems else 0,
-                changed_at=revisions[noun_of(one.name)].changed_at
-                if noun_of(one.name) in revisions
-                else None,
-                waiting_since=waiting.get(one.name),
-            )
-            for one in known
-        )
+        return tuple(_facts(one.name, tallies.get(one.name), waiting) for one in known)
 
     def _waiting(self, known: Sequence[Dataset]) -> dict[str, datetime]:
         """By dataset, when its oldest event arrived that no run has handled."""
@@ -222,15 +203,30 @@ def _names(text_of_names: str) -> list[str]:
     return text_of_names.split(", ") if text_of_names else []
 
 
+def _facts(name: str, tally: Row[Any] | None, waiting: Mapping[str, datetime]) -> DatasetFacts:
+    since = waiting.get(name)
+    if tally is None:
+        return DatasetFacts(name, waiting_since=since)
+    return DatasetFacts(
+        name=name,
+        rows=tally.rows,
+        objects=tally.objects,
+        errors=tally.errors,
+        warnings=tally.warnings,
+        changed_at=tally.changed_at,
+        waiting_since=since,
+    )
+
+
 def _faulty(row: Row[Any]) -> FaultyObject:
     return FaultyObject(
         bucket=row.bucket,
         key=row.key,
-        dataset=row.dataset,
-        codes=tuple((code, count) for code, count in row.codes),
+        dataset=row.dataset or None,
+        codes=tuple(sorted(row.codes.items(), key=lambda one: (-one[1], one[0]))),
         rows_read=row.rows_read,
         rows_rejected=row.rows_rejected,
-        is_refused=row.state == "quarantined",
+        is_refused=row.is_refused,
         run_id=row.run_id,
-        since=row.finished_at,
+        since=row.since,
     )

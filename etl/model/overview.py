@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
-    from etl.model.snapshot import DatasetFacts, Snapshot
+    from etl.model.snapshot import ActiveRun, DatasetFacts, Snapshot
 
 
 class DatasetState(StrEnum):
@@ -81,6 +81,7 @@ class Overview:
     datasets: tuple[DatasetLine, ...]
     next_run_at: datetime | None
     as_of: datetime
+    running: ActiveRun | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """All of it for JSON: sentences as text, times as datetimes, `lag` as `lag_seconds`."""
@@ -93,6 +94,7 @@ class Overview:
             "attention_count": self.attention_count,
             "datasets": [_dataset_dict(one) for one in self.datasets],
             "next_run_at": self.next_run_at,
+            "running": None if self.running is None else asdict(self.running),
             "as_of": self.as_of,
         }
 
@@ -112,6 +114,7 @@ def overview(found: Snapshot) -> Overview:
         datasets=lines,
         next_run_at=found.due_at if found.has_scheduler and not is_late(found) else None,
         as_of=found.now,
+        running=found.running,
     )
 
 

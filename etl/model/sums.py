@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from etl.model.values import Counts, DatasetCounts, RunReport
 
 ALL = "all"
+_ALWAYS = 4  # terms that are shown even if they are 0
 
 
 class SumRow(NamedTuple):
@@ -24,7 +25,8 @@ class SumRow(NamedTuple):
 class SumTable(NamedTuple):
     """Equations of one form, by dataset and in all: `total = +term + term - term`.
 
-    `terms` are signs and headings. After `is_total_last`, the terms are written before the total.
+    `terms` are signs and headings. If `is_total_last`, the total is written after
+    them.
     """
 
     title: str
@@ -101,9 +103,6 @@ def _table(
         for name, whole, parts in rows
     ]
     return SumTable(title, total, tuple(terms[:shown]), tuple(equations), is_total_last)
-
-
-_ALWAYS = 4
 
 
 def _signed(signs: Sequence[int], parts: Sequence[int]) -> int:

@@ -113,7 +113,12 @@ class _Commit:
         runs.complete_run(
             connection,
             run.id,
-            replace(merged.committed, counts=counts, left_out={*merged.failures, *self._left}),
+            replace(
+                merged.committed,
+                counts=counts,
+                left_out={*merged.failures, *self._left},
+                moved=merged.moved,
+            ),
             publish_pending=bool(changed),
             error=failures.as_dict() if failures else None,
         )

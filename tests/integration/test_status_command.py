@@ -13,7 +13,9 @@ from click.testing import Result
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 
+from etl.db import active_runs
 from etl.db.overview import read
+from etl.db.runs import request_run
 from etl.model.errors import ObjectStoreUnavailable
 from etl.model.overview import Overview, overview
 from etl.model.sentences import OverviewState
@@ -111,12 +113,7 @@ def test_a_canceled_run_is_no_failure(
     bucket.user("1.csv")
     command("run")
     with engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO run (trigger, state, started_at, finished_at, error) VALUES ('cli',"
-                ' \'failed\', now(), now(), \'{"code": "RunCanceled", "message": "", "hint": ""}\')'
-            )
-        )
+        active_runs.cancel(connection, request_run(connection, Trigger.REQUEST))
     assert seen(engine, settings).state is OverviewState.IN_SYNC
 
 

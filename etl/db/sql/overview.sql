@@ -22,7 +22,7 @@ SELECT EXISTS (SELECT FROM run WHERE state = 'requested')
 
 -- name: last_ended
 -- The runs that ended last; one with a low id may have ended after others.
-SELECT id, trigger, state, started_at, finished_at, error, dataset_counts <> '{}'::jsonb AS has_counts
+SELECT id, outcome, finished_at, error
 FROM run WHERE state IN ('succeeded', 'failed') ORDER BY id DESC LIMIT 20
 
 -- name: last_full
@@ -37,17 +37,16 @@ SELECT (SELECT max(finished_at) FROM (
         ORDER BY id DESC LIMIT 1) AS tick_at
 
 -- name: committed
--- What the last run with a commit counted.
-SELECT finished_at, dataset_counts FROM run
+-- When the last run with a commit ended.
+SELECT max(finished_at) FROM run
 WHERE state = 'succeeded' OR (state = 'failed' AND dataset_counts <> '{}'::jsonb)
-ORDER BY finished_at DESC LIMIT 1
 
 -- name: settled
 -- When the first run after the last failed one ended.
 SELECT min(finished_at) FROM run
 WHERE state = 'succeeded' AND finished_at > (
-    SELECT finished_at FROM run WHERE state = 'failed' AND error->>'code' <> 'RunCanceled'
-    ORDER BY id DESC LIMIT 1)
+    SELECT max(finished_at) FROM run
+    WHERE finished_at > now() - interval '7 d' AND outcome IN ('failed', 'interrupted'))
 
 -- name: store_failing_since
 -- When the first of the runs began that the object store has failed since the last commit.
@@ -61,39 +60,25 @@ SELECT id, finished_at, error FROM run
 WHERE publish_pending AND error IS NOT NULL AND state = 'succeeded'
 ORDER BY id DESC LIMIT 1
 
--- name: objects
-SELECT dataset AS name, count(*) AS objects FROM source_object
-WHERE dataset IS NOT NULL GROUP BY dataset
-
--- name: problems
-SELECT problem.dataset AS name,
-       count(*) FILTER (WHERE severity = 'error') AS errors,
-       count(*) FILTER (WHERE severity <> 'error') AS warnings
-FROM problem JOIN source_object USING (bucket, key, run_id)
-GROUP BY problem.dataset
+-- name: datasets
+-- The totals of each dataset, and of the objects of none.
+SELECT dataset AS name, rows, objects, errors, problems - errors AS warnings, faulty_objects,
+       changed_at
+FROM dataset_tally
 
 -- name: faulty
--- The objects with open errors: the first :limit, those with the most rejected rows first, and how
--- many there are in all.
-WITH faulty AS (
-    SELECT bucket, key, run_id, source_object.dataset, source_object.state, rows_read,
-           rows_rejected, count(*) AS errors
-    FROM problem JOIN source_object USING (bucket, key, run_id)
-    WHERE severity = 'error'
-    GROUP BY bucket, key, run_id, source_object.dataset, source_object.state, rows_read,
-             rows_rejected
-)
-SELECT shown.*, run.finished_at,
-       (SELECT count(*) FROM faulty) AS total,
-       (SELECT json_agg(json_build_array(code, count) ORDER BY count DESC, code)
-        FROM (SELECT code, count(*) AS count FROM problem
-              WHERE problem.key = shown.key AND problem.bucket = shown.bucket
-                AND problem.run_id = shown.run_id AND severity = 'error'
-              GROUP BY code) AS by_code) AS codes
-FROM (SELECT * FROM faulty
-      ORDER BY state = 'quarantined' DESC, errors DESC, bucket, key LIMIT :limit) AS shown
-JOIN run ON run.id = shown.run_id
-ORDER BY shown.state = 'quarantined' DESC, shown.errors DESC, shown.bucket, shown.key
+-- The objects with the most errors. Parameter: :limit.
+SELECT bucket, key, found.dataset, error_codes AS codes, rows_read, rows_rejected,
+       state = 'quarantined' AS is_refused, run_id, first_seen_at AS since
+FROM (SELECT shown.*
+      FROM dataset_tally AS tally
+      CROSS JOIN LATERAL (
+          SELECT * FROM faulty_object
+          WHERE faulty_object.dataset = tally.dataset AND errors > 0
+          ORDER BY errors DESC LIMIT :limit) AS shown
+      WHERE tally.faulty_objects > 0) AS found
+JOIN source_object USING (bucket, key)
+ORDER BY errors DESC, bucket, key LIMIT :limit
 
 -- name: waiting
 -- The oldest events that no run has handled.
