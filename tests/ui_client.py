@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from werkzeug.test import TestResponse
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Encoding": "identity"}
+INLINE = {"a", "b", "code", "time", "mark", "span", "strong", "em"}  # part of a sentence
 VOID = {"meta", "link", "input", "br", "img", "hr", "source", "wbr", "col", "area"}
 
 
@@ -61,6 +62,7 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         self._check(tag, given)
+        self._separate(tag)
         if tag not in VOID:
             self.open.append(tag)
         here = self.seen.url
@@ -80,6 +82,7 @@ class _Reader(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag in VOID:
             return
+        self._separate(tag)
         if not self.open or self.open.pop() != tag:
             self.seen.faults.append(f"</{tag}> closes another element")
 
@@ -97,6 +100,10 @@ class _Reader(HTMLParser):
                 self.seen.h1 += data
             if "button" in self.open and "form" in self.open:
                 self.seen.forms[-1].buttons.append(data.strip())
+
+    def _separate(self, tag: str) -> None:
+        if tag not in INLINE:
+            self.seen.text += " "
 
     def _check(self, tag: str, given: dict[str, str]) -> None:
         if tag == "style" or "style" in given:

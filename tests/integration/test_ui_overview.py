@@ -67,7 +67,6 @@ def test_objects_with_errors_are_listed_with_their_reason(
     assert "Needs attention 1" in seen.text
     assert "a/2.csv: 1 of 1 row rejected: 1 not-an-integer" in seen.text
     assert "1 error" in seen.text
-    assert "Problems 1 open" in seen.text
     assert "icons/state-warn.svg" in seen.response.text
 
 
