@@ -25,6 +25,7 @@ from etl.db.runs import request_run as request_a_run
 from etl.model.attention import AttentionKind
 from etl.model.errors import DatabaseMisconfigured, DatabaseUnavailable
 from etl.model.overview import DatasetState, overview
+from etl.model.phrases import phrase
 from etl.model.roles import Role
 from etl.model.safe_text import printable
 from etl.model.sentences import OverviewState
@@ -185,7 +186,7 @@ def _snapshot(connection: Connection) -> Snapshot:
 
 def _values(connection: Connection, found: Snapshot) -> dict[str, Any]:
     """What the panel of the overview shows."""
-    said = overview(found)
+    said = _said(found)
     errors = sum(one.errors for one in found.datasets)
     problems = errors + sum(one.warnings for one in found.datasets)
     open_problems = OpenProblems(problems, errors, found.faulty_count)
@@ -204,6 +205,15 @@ def _values(connection: Connection, found: Snapshot) -> dict[str, Any]:
         "activity": queries.activity(connection, found.now),
         "no_activity": queries.Activity(),
     }
+
+
+def _said(found: Snapshot) -> Overview:
+    """What to say; of a limited key, the bucket may have more than its datasets."""
+    said = overview(found)
+    if said.state is OverviewState.EMPTY and caller().datasets:
+        sentence = phrase("These datasets have no rows yet.")
+        return replace(said, state=OverviewState.IN_SYNC, title="In sync", sentence=sentence)
+    return said
 
 
 def _run_label(said: Overview) -> str:

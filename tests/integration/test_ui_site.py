@@ -35,7 +35,6 @@ NAUGHTY = [
     "javascript:alert(1)",
     "1;DROP TABLE users--",
     "%s%n%(x)s{0}",
-    "../../etc/passwd",
     "\u202etest\u202c",
     "\ufeffzero\u200bwidth",
     "Ω≈ç√∫µ≤≥÷ 田中さん 👾🙇 الكل",
