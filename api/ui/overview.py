@@ -17,9 +17,9 @@ from api.ui import forms
 from api.ui.probes import check_store
 from api.ui.progress import Progress, of_active, of_run
 from api.ui.queries import overview as queries
-from api.ui.queries.instance import Instance, OpenProblems
+from api.ui.queries.instance import Instance, ProblemCounts
 from api.ui.render import can_open, may, page, panel, reload
-from api.ui.states import Shape, State
+from api.ui.states import ShownState, StateShape
 from etl.db import overview as facts
 from etl.db.runs import request_run as request_a_run
 from etl.model.attention import AttentionKind
@@ -44,34 +44,34 @@ REFRESH_SECONDS = 2
 OUTAGE_REFRESH_SECONDS = 10
 
 SHAPES = {
-    OverviewState.DOWN: Shape.FAILED,
-    OverviewState.LATE: Shape.FAILED,
-    OverviewState.FAILED: Shape.FAILED,
-    OverviewState.HELD: Shape.HELD,
-    OverviewState.ERRORS: Shape.WARNING,
-    OverviewState.RUNNING: Shape.RUNNING,
-    OverviewState.WAITING: Shape.WAITING,
-    OverviewState.EMPTY: Shape.OK,
-    OverviewState.IN_SYNC: Shape.OK,
+    OverviewState.DOWN: StateShape.FAILED,
+    OverviewState.LATE: StateShape.FAILED,
+    OverviewState.FAILED: StateShape.FAILED,
+    OverviewState.HELD: StateShape.HELD,
+    OverviewState.ERRORS: StateShape.WARNING,
+    OverviewState.RUNNING: StateShape.RUNNING,
+    OverviewState.WAITING: StateShape.WAITING,
+    OverviewState.EMPTY: StateShape.OK,
+    OverviewState.IN_SYNC: StateShape.OK,
 }
 DATASET_STATES = {
-    DatasetState.UNKNOWN: State(Shape.WAITING, "Unknown"),
-    DatasetState.FAILED: State(Shape.FAILED, "Failed"),
-    DatasetState.HELD: State(Shape.HELD, "Held"),
-    DatasetState.LATE: State(Shape.WARNING, "Late"),
-    DatasetState.WAITING: State(Shape.WAITING, "Waiting"),
-    DatasetState.IN_SYNC: State(Shape.OK, "In sync"),
+    DatasetState.UNKNOWN: ShownState(StateShape.WAITING, "Unknown"),
+    DatasetState.FAILED: ShownState(StateShape.FAILED, "Failed"),
+    DatasetState.HELD: ShownState(StateShape.HELD, "Held"),
+    DatasetState.LATE: ShownState(StateShape.WARNING, "Late"),
+    DatasetState.WAITING: ShownState(StateShape.WAITING, "Waiting"),
+    DatasetState.IN_SYNC: ShownState(StateShape.OK, "In sync"),
 }
 _TEMPLATES = {OverviewState.DOWN: "outage", OverviewState.EMPTY: "empty"}  # else "overview"
 _ATTENTION_STATES = {
-    AttentionKind.OUTAGE: State(Shape.FAILED, "Down"),
-    AttentionKind.LATE: State(Shape.FAILED, "Late"),
-    AttentionKind.RUN_FAILED: State(Shape.FAILED, "Failed"),
-    AttentionKind.DATASET_FAILED: State(Shape.FAILED, "Failed"),
-    AttentionKind.DATASETS_FILE: State(Shape.FAILED, "Fault"),
-    AttentionKind.NOT_PUBLISHED: State(Shape.FAILED, "Failed"),
-    AttentionKind.HELD: State(Shape.HELD, "Held"),
-    AttentionKind.ERROR: State(Shape.FAILED, "Error"),
+    AttentionKind.OUTAGE: ShownState(StateShape.FAILED, "Down"),
+    AttentionKind.LATE: ShownState(StateShape.FAILED, "Late"),
+    AttentionKind.RUN_FAILED: ShownState(StateShape.FAILED, "Failed"),
+    AttentionKind.DATASET_FAILED: ShownState(StateShape.FAILED, "Failed"),
+    AttentionKind.DATASETS_FILE: ShownState(StateShape.FAILED, "Fault"),
+    AttentionKind.NOT_PUBLISHED: ShownState(StateShape.FAILED, "Failed"),
+    AttentionKind.HELD: ShownState(StateShape.HELD, "Held"),
+    AttentionKind.ERROR: ShownState(StateShape.FAILED, "Error"),
 }
 _STRIP_WORDS = {
     "failed": " failed",
@@ -83,11 +83,11 @@ bp = APIBlueprint("overview", __name__, enable_openapi=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Attention:
+class AttentionLine:
     """A line of what needs attention: where it leads, and the key of its object, if it has one."""
 
     item: AttentionItem
-    state: State
+    state: ShownState
     text: str
     key: str | None
     url: str | None
@@ -189,7 +189,7 @@ def _values(connection: Connection, found: Snapshot) -> dict[str, Any]:
     said = _said(found)
     errors = sum(one.errors for one in found.datasets)
     problems = errors + sum(one.warnings for one in found.datasets)
-    open_problems = OpenProblems(problems, errors, found.faulty_count)
+    open_problems = ProblemCounts(problems, errors, found.faulty_count)
     g.shell = Instance(open_problems, SHAPES[said.state])
     return {
         "facts": found,
@@ -228,12 +228,12 @@ def _sum(strip: queries.Strip) -> str:
     return f"{strip.runs:,} = {' + '.join(counts)}" if counts else "none"
 
 
-def _attention(item: AttentionItem) -> Attention:
+def _attention(item: AttentionItem) -> AttentionLine:
     """The item with the page that shows more."""
     key = None if item.key is None else printable(item.key)
     text = item.text if key is None else item.text.removeprefix(f"{key}: ")
     url, label = _leads_to(item)
-    return Attention(item, _ATTENTION_STATES[item.kind], text, key, url, label)
+    return AttentionLine(item, _ATTENTION_STATES[item.kind], text, key, url, label)
 
 
 def _leads_to(item: AttentionItem) -> tuple[str | None, str]:
@@ -249,7 +249,7 @@ def _leads_to(item: AttentionItem) -> tuple[str | None, str]:
     return None, ""
 
 
-def _url(endpoint: str, **values: object) -> str | None:
+def _url(endpoint: str, **values: Any) -> str | None:  # noqa: ANN401 - as url_for
     """The URL of a page, if the caller may open it."""
     return url_for(endpoint, **values) if can_open(endpoint) else None
 
@@ -295,7 +295,7 @@ def _without_database(error: DatabaseUnavailable) -> Response:
         title="Database down",
         status=HTTPStatus.SERVICE_UNAVAILABLE,
         has_shell=False,
-        shape=Shape.FAILED,
+        shape=StateShape.FAILED,
         found=overview(found),
         facts=found,
         store=check_store(),

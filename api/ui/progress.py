@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from api.ui import words
-from api.ui.states import FAILED, RUNNING, WAITING, Shape, State
+from api.ui.states import FAILED, RUNNING, WAITING, ShownState, StateShape
 from etl.model.sentences import progress_text
 from etl.model.values import Counts, RunState
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 STEPS = ("list", "read", "merge", "publish")
 _UNITS = {"list": "object", "read": "object", "stage": "row", "publish": "file"}
-_DONE = State(Shape.OK, "Done")
-_SUCCEEDED = State(Shape.OK, "Succeeded")
+_DONE = ShownState(StateShape.OK, "Done")
+_SUCCEEDED = ShownState(StateShape.OK, "Succeeded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class StepLine:
     """A step: its state, how much of it is done (0 to 1, None if that is not known), and counts."""
 
     name: str
-    state: State
+    state: ShownState
     share: float | None
     count: str
 
@@ -36,7 +36,7 @@ class Progress:
     """A run that is requested, active or has ended."""
 
     run_id: int
-    state: State
+    state: ShownState
     sentence: str
     steps: tuple[StepLine, ...]
     has_ended: bool

@@ -20,7 +20,7 @@ from api.state.services import services
 from api.ui import charts, forms, states, words
 from api.ui.assets import asset_url
 from api.ui.queries.instance import Instance, instance
-from api.ui.states import Shape
+from api.ui.states import StateShape
 from etl import __version__
 from etl.model.errors import EtlError
 from etl.model.roles import Role
@@ -129,9 +129,10 @@ def can_open(endpoint: str) -> bool:
 
 def query(**changes: object) -> str:
     """The URL of this page with some parameters changed; None removes one."""
-    given = {name: request.args.getlist(name) for name in request.args if name not in changes}
-    kept = {name: value for name, value in changes.items() if value is not None}
-    return url_for(str(request.endpoint), **(request.view_args or {}), **given, **kept)
+    values: dict[str, Any] = dict(request.view_args or {})
+    values |= {name: request.args.getlist(name) for name in request.args if name not in changes}
+    values |= {name: value for name, value in changes.items() if value is not None}
+    return url_for(str(request.endpoint), **values)
 
 
 # -- responses
@@ -145,7 +146,7 @@ def page(  # noqa: PLR0913 - each is part of the frame
     json_url: str | None = None,
     refresh_seconds: int | None = None,
     has_shell: bool = True,
-    shape: Shape | None = None,
+    shape: StateShape | None = None,
     connect: Iterable[str] = (),
     **values: object,
 ) -> Response:
@@ -168,7 +169,7 @@ def page(  # noqa: PLR0913 - each is part of the frame
             json_url=json_url,
             refresh_seconds=refresh_seconds,
             shell=shell,
-            shape=shape or (Shape.WAITING if shell is None else shell.shape),
+            shape=shape or (StateShape.WAITING if shell is None else shell.shape),
             navigation=_navigation() if caller().role is not None else [],
             is_signed_in=current_session() is not None,
             is_open=is_open(),

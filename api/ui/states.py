@@ -8,7 +8,7 @@ from enum import StrEnum
 from etl.model.values import ObjectState, RunOutcome, RunState, Severity
 
 
-class Shape(StrEnum):
+class StateShape(StrEnum):
     """The shape and color of a state; the values are classes of the style sheet."""
 
     OK = "ok"  # disc
@@ -20,14 +20,14 @@ class Shape(StrEnum):
     IGNORED = "off"  # dash
 
 
-_TINTED = (Shape.WARNING, Shape.FAILED, Shape.HELD, Shape.RUNNING)
+_TINTED = (StateShape.WARNING, StateShape.FAILED, StateShape.HELD, StateShape.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ShownState:
     """A shape with its word."""
 
-    shape: Shape
+    shape: StateShape
     word: str
 
     @property
@@ -36,50 +36,50 @@ class State:
         return self.shape in _TINTED
 
 
-IN_SYNC = State(Shape.OK, "In sync")
-HELD = State(Shape.HELD, "Held")
-RUNNING = State(Shape.RUNNING, "Running")
-FAILED = State(Shape.FAILED, "Failed")
-WAITING = State(Shape.WAITING, "Waiting")
-DOWN = State(Shape.FAILED, "Down")
-UNKNOWN = State(Shape.WAITING, "Unknown")
-LATE = State(Shape.WARNING, "Late")
-ERROR = State(Shape.FAILED, "Error")
-WARNING = State(Shape.WARNING, "Warning")
-REACHABLE = State(Shape.OK, "Reachable")
-READY = State(Shape.OK, "Ready")
-LISTENING = State(Shape.OK, "Listening")
-CURRENT = State(Shape.OK, "Current")
-NOT_RUNNING = State(Shape.FAILED, "Not running")
-ADDS_UP = State(Shape.OK, "adds up")
+IN_SYNC = ShownState(StateShape.OK, "In sync")
+HELD = ShownState(StateShape.HELD, "Held")
+RUNNING = ShownState(StateShape.RUNNING, "Running")
+FAILED = ShownState(StateShape.FAILED, "Failed")
+WAITING = ShownState(StateShape.WAITING, "Waiting")
+DOWN = ShownState(StateShape.FAILED, "Down")
+UNKNOWN = ShownState(StateShape.WAITING, "Unknown")
+LATE = ShownState(StateShape.WARNING, "Late")
+ERROR = ShownState(StateShape.FAILED, "Error")
+WARNING = ShownState(StateShape.WARNING, "Warning")
+REACHABLE = ShownState(StateShape.OK, "Reachable")
+READY = ShownState(StateShape.OK, "Ready")
+LISTENING = ShownState(StateShape.OK, "Listening")
+CURRENT = ShownState(StateShape.OK, "Current")
+NOT_RUNNING = ShownState(StateShape.FAILED, "Not running")
+ADDS_UP = ShownState(StateShape.OK, "adds up")
 
 _OUTCOMES = {
     RunState.REQUESTED: WAITING,
     RunState.RUNNING: RUNNING,
-    RunOutcome.SUCCEEDED: State(Shape.OK, "Succeeded"),
+    RunOutcome.SUCCEEDED: ShownState(StateShape.OK, "Succeeded"),
     RunOutcome.HELD: HELD,
     RunOutcome.FAILED: FAILED,
-    RunOutcome.INTERRUPTED: State(Shape.FAILED, "Interrupted"),
-    RunOutcome.CANCELED: State(Shape.IGNORED, "Canceled"),
+    RunOutcome.INTERRUPTED: ShownState(StateShape.FAILED, "Interrupted"),
+    RunOutcome.CANCELED: ShownState(StateShape.IGNORED, "Canceled"),
 }
 _SEVERITIES = {Severity.ERROR: ERROR, Severity.WARNING: WARNING}
 
 
-def of_run(outcome: str) -> State:
+def of_run(outcome: str) -> ShownState:
     """The state of a run: a RunOutcome, or its RunState while it has not ended."""
     return _OUTCOMES[RunOutcome(outcome) if outcome in list(RunOutcome) else RunState(outcome)]
 
 
-def of_problem(severity: str) -> State:
+def of_problem(severity: str) -> ShownState:
     """The state of a problem."""
     return _SEVERITIES[Severity(severity)]
 
 
-def of_object(state: str, rows_rejected: int) -> State:
+def of_object(state: str, rows_rejected: int) -> ShownState:
     """The state of a source object of a dataset."""
     if state == ObjectState.QUARANTINED:
-        return State(Shape.FAILED, "Refused")
+        return ShownState(StateShape.FAILED, "Refused")
     if rows_rejected:
         rows = "row" if rows_rejected == 1 else "rows"
-        return State(Shape.FAILED, f"Loaded, {rows_rejected:,} {rows} rejected")
-    return State(Shape.OK, "Loaded")
+        return ShownState(StateShape.FAILED, f"Loaded, {rows_rejected:,} {rows} rejected")
+    return ShownState(StateShape.OK, "Loaded")

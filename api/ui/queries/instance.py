@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from api.ui.states import Shape
+from api.ui.states import StateShape
 from etl.model.sentences import LATE_AFTER
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ SELECT now() AS now,
 
 
 @dataclass(frozen=True, slots=True)
-class OpenProblems:
+class ProblemCounts:
     """The open problems that the caller may see; `objects` have at least one error."""
 
     problems: int = 0
@@ -56,15 +56,15 @@ class OpenProblems:
 class Instance:
     """What the head of a page shows: the open problems, and the shape of the worst state."""
 
-    open: OpenProblems
-    shape: Shape
+    open: ProblemCounts
+    shape: StateShape
 
 
-def open_problems(connection: Connection, datasets: Sequence[str] = ()) -> OpenProblems:
+def open_problems(connection: Connection, datasets: Sequence[str] = ()) -> ProblemCounts:
     """The open problems of these datasets; of all without any."""
     given = {"all": not datasets, "datasets": list(datasets)}
     row = connection.execute(text(_OPEN), given).one()
-    return OpenProblems(row.problems, row.errors, row.objects)
+    return ProblemCounts(row.problems, row.errors, row.objects)
 
 
 def instance(connection: Connection, interval: timedelta, datasets: Sequence[str] = ()) -> Instance:
@@ -74,17 +74,17 @@ def instance(connection: Connection, interval: timedelta, datasets: Sequence[str
     return Instance(found, _shape(row, found, interval))
 
 
-def _shape(row: Any, found: OpenProblems, interval: timedelta) -> Shape:  # noqa: ANN401 - a row
+def _shape(row: Any, found: ProblemCounts, interval: timedelta) -> StateShape:  # noqa: ANN401 - a row
     """The worst state, in the order in which the sentence of the overview names them."""
     if row.running is None and _is_late(row, interval):
-        return Shape.FAILED
+        return StateShape.FAILED
     if row.last is not None and row.last == "failed":
-        return Shape.FAILED
+        return StateShape.FAILED
     if row.holds:
-        return Shape.HELD
+        return StateShape.HELD
     if found.objects:
-        return Shape.WARNING
-    return Shape.OK if row.running is None else Shape.RUNNING
+        return StateShape.WARNING
+    return StateShape.OK if row.running is None else StateShape.RUNNING
 
 
 def _is_late(row: Any, interval: timedelta) -> bool:  # noqa: ANN401 - a row

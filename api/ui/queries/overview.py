@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from api.ui.states import Shape
+from api.ui.states import StateShape
 from etl.db.runs import run_row
 from etl.model.values import RunOutcome
 
@@ -54,10 +54,10 @@ SELECT name, dataset, run_id, published_at FROM publication ORDER BY name LIMIT 
 
 
 _WORST_FIRST = (RunOutcome.FAILED, RunOutcome.INTERRUPTED, RunOutcome.HELD)
-_SHAPES: dict[str, Shape] = {
-    RunOutcome.FAILED: Shape.FAILED,
-    RunOutcome.INTERRUPTED: Shape.FAILED,
-    RunOutcome.HELD: Shape.HELD,
+_SHAPES: dict[str, StateShape] = {
+    RunOutcome.FAILED: StateShape.FAILED,
+    RunOutcome.INTERRUPTED: StateShape.FAILED,
+    RunOutcome.HELD: StateShape.HELD,
 }
 
 
@@ -83,7 +83,7 @@ class HalfHour:
     slowest: float = 0.0
 
     @property
-    def shape(self) -> Shape | None:
+    def shape(self) -> StateShape | None:
         """The shape of the outcome that stands out."""
         return _SHAPES.get(self.worst)
 
