@@ -37,6 +37,7 @@ _TITLES_OF_KINDS = {
     "newer-schema": "A newer Bucketline has changed the tables",
     "older-schema": "The tables wait for a migration",
 }
+_DETAILS = {404: "No page has this address."}
 _HINTS = {
     404: "The navigation has all pages.",
     405: "Go back and use the buttons of the page.",
@@ -81,14 +82,15 @@ def _ask_to_sign_in() -> Response:
 def _page_of(details: dict[str, Any]) -> Response:
     status = int(details["status"])
     kind = str(details["type"]).removeprefix(TYPE_PREFIX)
+    is_general = kind == "about:blank"
     is_passing = status == HTTPStatus.SERVICE_UNAVAILABLE
     return page(
         "errors/problem.html",
         title=_TITLES_OF_KINDS.get(kind) or _TITLES.get(status, details["title"]),
         status=status,
         has_shell=not is_passing and status != HTTPStatus.INTERNAL_SERVER_ERROR,
-        detail=details["detail"],
-        hint=_HINTS.get(status, details["hint"]) if kind == "about:blank" else details["hint"],
+        detail=_DETAILS.get(status, details["detail"]) if is_general else details["detail"],
+        hint=_HINTS.get(status, details["hint"]) if is_general else details["hint"],
         status_code=status,
         request_id=details.get("request_id", ""),
         is_passing=is_passing,

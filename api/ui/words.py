@@ -63,7 +63,7 @@ def duration(seconds: float | timedelta | None) -> str:
     value = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
     value = max(value, 0)
     if value < 0.01:  # noqa: PLR2004
-        return f"{value * 1000:.0f} ms" if value else "0 s"
+        return "0 s" if not value else f"{value * 1000:.0f} ms" if value >= 0.001 else "< 1 ms"  # noqa: PLR2004
     if value < 10:  # noqa: PLR2004
         return f"{value:.2f} s"
     if value < _MINUTE:
