@@ -12,7 +12,7 @@ from api.http.pages import PREFIX
 from api.security.auth import current_session, entry_of_key, is_open, public, sessions
 from api.security.sessions import SESSION_SECONDS
 from api.ui import forms
-from api.ui.render import THEME_COOKIE, THEMES, page
+from api.ui.render import THEME_COOKIE, THEMES, here, page
 
 if TYPE_CHECKING:
     from flask import Response
@@ -25,10 +25,16 @@ bp = APIBlueprint("session", __name__, enable_openapi=False)
 @bp.get("/sign-in")
 @public
 def show_sign_in() -> Response:
-    """Show the form for an API key; without keys, there is nothing to sign in to."""
+    """Show the form for an API key; without keys, there is nothing to sign in to.
+
+    A browser that follows a link of another site, such as one in an alert, sends no cookie with
+    SameSite=Strict. It loads this page again by itself, then with the cookie.
+    """
     following = forms.next_page(request.args.get("next", ""))
     if is_open() or current_session() is not None:
         return forms.see(following)
+    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+        return page("session/continue.html", title="Bucketline", has_shell=False, target=here())
     return _form(following)
 
 

@@ -206,6 +206,21 @@ def test_signing_in_leads_only_to_our_pages(locked: APIFlask, following: str):
     assert response.headers["Location"] == "/ui/"
 
 
+def test_a_link_of_another_site_finds_the_session(locked: APIFlask):
+    """A browser sends no SameSite=Strict cookie with it, but does when our page loads again."""
+    client = locked.test_client()
+    sign_in(client, KEYS[Role.READER])
+    foreign = {"Sec-Fetch-Site": "cross-site"}
+    stranger = locked.test_client()
+    first = stranger.get("/ui/?run=1", headers=BROWSER | foreign)
+    seen = visit(stranger, first.headers["Location"], **foreign)
+    assert seen.status == 200
+    (link,) = [one for one in seen.links if "next" in one]
+    assert f'content="0;url={link}"' in seen.response.text
+    assert visit(client, link).response.headers["Location"] == "/ui/?run=1"
+    assert visit(stranger, link).form("/sign-in").fields["next"] == "/ui/?run=1"
+
+
 def writing_routes(app: APIFlask) -> Iterator[tuple[str, str]]:
     for rule in app.url_map.iter_rules():
         for method in sorted((rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}):
