@@ -302,34 +302,45 @@ Usage: ./run.sh COMMAND [ARGUMENTS]
 Sync files and images from buckets into PostgreSQL tables. The first use
 installs what is needed into .venv.
 
-  up        Start everything and run it until Ctrl-C.
-  run       Make one full run now and print its report.
-  images    Process pending images and create their thumbnails now.
-  seed      Upload folders and files, or the sample data/src.
-  status    Show rows, objects, images, problems, holds and the last runs.
-  problems  List the open problems of objects, each with a hint.
-  shadowed  List the valid rows that lost to another row with the same key.
-  check     Print the problems that a run would find in local files.
-  replay    Read some objects again and make a run.
-  datasets  List, guess, check and install the datasets of datasets.toml.
-  verify    Read the buckets again and print the differences.
-  env       Print export lines for the running stack: psql, aws and curl.
-  keys      Create, list and revoke API keys.
-  schedule  Make runs on the interval, on request and for events.
-  serve     Serve the HTTP API until Ctrl-C.
-  events    Receive bucket notifications and manage subscriptions.
-  migrate   Migrate the tables to the newest version; create the buckets.
+  up          Start everything and run it until Ctrl-C.
+  run         Make one full run now and print its report.
+  images      Process pending images and create their thumbnails now.
+  seed        Upload folders and files, or the sample data/src.
+  status      Say how everything is, and what needs attention.
+  runs        List the runs, show one by its ID, or cancel one.
+  watch       Show the state and the active run until Ctrl-C.
+  rows        Print rows of a dataset, ordered by key.
+  problems    List the open problems of objects, each with a hint.
+  shadowed    List rows that lost to another row with the same key.
+  check       Print the problems that a run would find in local files.
+  replay      Read some objects again and make a run.
+  datasets    List, guess, check and install the datasets of datasets.toml.
+  verify      Read the buckets again and print the differences.
+  env         Print export lines for the running stack: psql, aws and curl.
+  keys        Create, list and revoke API keys.
+  completion  Print a script for completion in bash, zsh or fish.
+  schedule    Make runs on the interval, on request and for events.
+  serve       Serve the HTTP API until Ctrl-C.
+  events      Receive bucket notifications and manage subscriptions.
+  migrate     Migrate the tables to the newest version; create the buckets.
 
-  test      Run the tests; ARGUMENTS are those of pytest.
-  lint      Run ruff, mypy and import-linter.
-  bench     Measure performance against targets and baselines; --quick or --full.
-  secrets   Write passwords for docker compose into .env.
+  test        Run the tests; ARGUMENTS are those of pytest.
+  lint        Run ruff, mypy and import-linter.
+  bench       Measure performance against targets and baselines; --quick or --full.
+  secrets     Write passwords for docker compose into .env.
 
 ./run.sh COMMAND --help shows the options of a command.
 HELP
 }
 
+# A shell asks what can be entered, see `./run.sh completion`; nothing is installed for that.
+complete() {
+    if [ ! -x .venv/bin/python ]; then exit; fi
+    exec .venv/bin/python -m etl
+}
+
 main() {
+    if [ -n "${_BUCKETLINE_COMPLETE-}" ]; then complete; fi
     case ${1-} in
         '') show_help ;;
         help | -h | --help) takes_none "$@"; show_help ;;

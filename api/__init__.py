@@ -23,6 +23,7 @@ from api.routes import (
     events,
     health,
     index,
+    metrics,
     objects,
     problems,
     runs,
@@ -109,6 +110,7 @@ def create_app(
         objects,
         health,
         storage_health,
+        metrics,
         docs,
     ):
         app.register_blueprint(module.bp)

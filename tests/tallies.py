@@ -75,7 +75,8 @@ _PAIRS = {
             " coalesce(jsonb_object_agg(code, n) FILTER (WHERE severity = 'error'), '{}'),"
             " coalesce(jsonb_object_agg(code, n) FILTER (WHERE severity = 'warning'), '{}')"
             " FROM (SELECT bucket, key, dataset, code, severity, count(*) AS n"
-            f" FROM ({_OPEN}) AS open GROUP BY 1, 2, 3, 4, 5) AS counted GROUP BY 1, 2, 3 ORDER BY 1, 2"
+            f" FROM ({_OPEN}) AS open GROUP BY 1, 2, 3, 4, 5) AS counted"
+            " GROUP BY 1, 2, 3 ORDER BY 1, 2"
         ),
     ),
     "problems by hour": (
@@ -110,12 +111,13 @@ _PAIRS = {
     ),
     "runs": (
         (
-            "SELECT trigger, outcome, runs, round(CAST(seconds AS numeric), 3), last_at"
-            " FROM run_total ORDER BY 1, 2"
+            "SELECT trigger, outcome, error <> '', sum(runs),"
+            " round(CAST(sum(seconds) AS numeric), 3), max(last_at) FROM run_total"
+            " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         ),
         (
-            f"SELECT trigger, outcome, count(*), round(sum({_SECONDS}), 3), max(finished_at)"
-            " FROM run WHERE outcome IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
+            f"SELECT trigger, outcome, state = 'failed', count(*), round(sum({_SECONDS}), 3),"
+            " max(finished_at) FROM run WHERE outcome IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         ),
     ),
     "every run that ended has an outcome": (

@@ -9,10 +9,10 @@ from flask import Response, current_app, redirect, request
 
 from api.http import accept
 from api.http.pages import PREFIX, is_page
+from api.http.paths import path_of
 from api.schemas.service import Index
 from api.security.auth import public
 from api.spec import openapi
-from api.spec.paths import path_of
 
 if TYPE_CHECKING:
     from werkzeug.routing import Rule

@@ -61,6 +61,12 @@ class Health(BaseModel):
     )
 
 
+class Probed(BaseModel):
+    """The answer to a probe."""
+
+    status: Literal["ok", "down"]
+
+
 class BucketHealth(BaseModel):
     """The state of one bucket."""
 

@@ -88,9 +88,11 @@ UNRESTRICTED = Caller(role=Role.ADMIN)  # every caller of an API without keys
 # -- rules of routes
 
 
-def needs(role: Role, *, dataset: str | None = None) -> Callable[[View], View]:
+def needs(
+    role: Role, *, dataset: str | None = None, is_rate_limited: bool = True
+) -> Callable[[View], View]:
     """Require an API key with this role or a higher one, and the right to see the dataset."""
-    return _with_rule(AccessRule(role, dataset))
+    return _with_rule(AccessRule(role, dataset, is_rate_limited=is_rate_limited))
 
 
 def public(view: View) -> View:

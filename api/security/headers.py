@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import structlog
 from flask import Response, g, request
 
+from api.http.paths import path_of
 from api.security.auth import caller
+from api.state.services import services
+from etl.runtime import traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -92,6 +96,10 @@ class _LogLine:
     def __init__(self, status: int) -> None:
         self.sent_bytes = 0
         self._started = g.get("started", time.monotonic())
+        self._measures = services().measures
+        self._route = None if request.url_rule is None else path_of(request.url_rule)
+        self._status = status
+        self._parent = request.headers.get("traceparent")
         self._fields = {
             "method": request.method,
             "path": request.path,
@@ -108,6 +116,24 @@ class _LogLine:
             yield chunk
 
     def write(self) -> None:
-        """Write the line."""
-        milliseconds = round((time.monotonic() - self._started) * 1000, 1)
+        """Write the line, and count the request."""
+        seconds = time.monotonic() - self._started
+        milliseconds = round(seconds * 1000, 1)
+        self._measures.add_request(self._route, self._status, seconds)
+        if traces.is_on():
+            self._trace(seconds)
         log.info("request", **self._fields, bytes=self.sent_bytes, ms=milliseconds)
+
+    def _trace(self, seconds: float) -> None:
+        ended_at, method = time.time_ns(), self._fields["method"]
+        attributes = {
+            "http.request.method": method,
+            "http.route": self._route or "",
+            "http.response.status_code": self._status,
+            "bucketline.request_id": self._fields["request_id"],
+        }
+        error = str(self._status) if self._status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
+        name = f"{method} {self._route}" if self._route else str(method)
+        began_at = ended_at - int(seconds * 1e9)
+        span = traces.Span(name, began_at, ended_at, attributes, error)
+        traces.record(span, parent=self._parent)

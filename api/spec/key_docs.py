@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from api.http.errors import MIMETYPE, problem_details
+from api.http.paths import path_of
 from api.security.auth import AccessRule, access_rule
-from api.spec.paths import path_of
 
 if TYPE_CHECKING:
     from apiflask import APIFlask

@@ -18,8 +18,10 @@ from api.state.catalog import Catalog
 from api.state.checks import FileChecks
 from api.state.figures import FigureCache
 from api.state.group_commit import GroupCommit
+from api.state.measures import Measures
 from api.state.slots import Slots
 from api.state.sources import SourceBuckets
+from api.state.watch import Watch
 from api.state.write_checks import WriteChecks
 from etl.db import events
 from etl.db.engine import check_after, connect, translating
@@ -112,18 +114,24 @@ class Services:
     checks: FileChecks = field(init=False)
     database_probe: Probe = field(init=False)
     event_commits: GroupCommit = field(init=False)
+    measures: Measures = field(default_factory=Measures)
+    store_watch: Watch = field(init=False)
     sources: SourceBuckets = field(init=False)
 
     def __post_init__(self) -> None:
         """Connect separately for events, so that a burst of them cannot block other requests."""
         self.checks = FileChecks(self.settings)
         self.database_probe = Probe(self.timeouts.probe)
+        self.store_watch = Watch(self.store_latency)
+        self.measures.watch(self.engine)
         engine = connect(
             self.settings,
             statement_timeout_seconds=self.timeouts.event_statement,
             pool_size=1,
             checks_schema=True,
         )
+
+        self.measures.watch(engine)
 
         def store(batch: Sequence[events.BucketEvent]) -> int:
             with self.database(engine) as connection:

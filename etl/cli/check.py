@@ -21,6 +21,7 @@ from etl.cli.common import (
     print_lines,
     stdout_console,
 )
+from etl.cli.completion import dataset_names, file_names
 from etl.cli.runs import check_names
 from etl.model.dataset import USERS
 from etl.model.errors import ConfigurationError
@@ -54,8 +55,14 @@ all_option = click.option(
 
 
 @click.command("check")
-@click.argument("files", nargs=-1, required=True, metavar="FILE…")
-@click.option("--dataset", "name", metavar="NAME", help="Read all files as data of this dataset.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…", shell_complete=file_names)
+@click.option(
+    "--dataset",
+    "name",
+    metavar="NAME",
+    shell_complete=dataset_names,
+    help="Read all files as data of this dataset.",
+)
 @click.option("--key", metavar="KEY", help="Check one file as the object with this key.")
 @all_option
 @click.option("--json", "as_json", is_flag=True, help="Print all problems and the files as JSON.")

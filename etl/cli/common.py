@@ -17,8 +17,9 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from etl import local
+from etl import __version__, local
 from etl.cli import render
+from etl.runtime import traces
 from etl.runtime.allocator import resume_collection
 from etl.runtime.logs import get_logger, json_line, set_up_logs, wants_json
 from etl.runtime.program import named
@@ -97,6 +98,7 @@ def running_stack(
 
     settings = given or read_settings()
     set_up_logs(settings.log_format, quiet=quiet)
+    traces.begin(settings.otel_exporter_otlp_endpoint, __version__)
     with local.running(settings) as filled:
         prepare(
             filled,

@@ -13,6 +13,7 @@ from rich.text import Text
 from etl.cli import render
 from etl.cli.check import FoundFiles, all_option, undeclared_lines
 from etl.cli.common import print_lines, stdout_console
+from etl.cli.completion import dataset_names
 from etl.cli.runs import installed_datasets, running_on
 from etl.model.dataset import USERS
 from etl.model.errors import ConfigurationError
@@ -35,7 +36,7 @@ _PART_BYTES = 2 * 1024 * 1024
 
 
 @click.command("check")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=dataset_names)
 @all_option
 @click.option(
     "--json", "as_json", is_flag=True, help="Print all problems, objects and datasets as JSON."

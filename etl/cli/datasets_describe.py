@@ -16,6 +16,7 @@ from etl.checks.file import local_parts, local_source
 from etl.cli import render
 from etl.cli.check import readable_file
 from etl.cli.common import callers_path, console, print_lines, warn
+from etl.cli.completion import file_names
 from etl.model.errors import ConfigurationError, EtlError, ObjectStoreUnavailable
 from etl.model.formats import FORMATS
 from etl.model.patterns import NAME, PatternFault, Patterns, folded
@@ -40,7 +41,9 @@ _PART_BYTES = 2 * 1024 * 1024
 
 
 @click.command("describe")
-@click.argument("given", nargs=-1, required=True, metavar="FILE_OR_PATTERN…")
+@click.argument(
+    "given", nargs=-1, required=True, metavar="FILE_OR_PATTERN…", shell_complete=file_names
+)
 @click.option("--name", metavar="NAME", help="Name of the dataset; by default that of the files.")
 @click.option("--bucket", metavar="BUCKET", help="Bucket of the objects; default SOURCE_BUCKET.")
 @click.option(

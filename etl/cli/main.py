@@ -20,7 +20,6 @@ from etl.cli.common import (
     EXIT_REFUSED,
     EXIT_TRY_AGAIN,
     CallersPath,
-    InOrder,
     console,
     print_json,
     print_lines,
@@ -32,6 +31,7 @@ from etl.cli.common import (
     wait_option,
     warn,
 )
+from etl.cli.completion import VARIABLE, Commands, completion_command
 from etl.cli.datasets import datasets_group
 from etl.cli.events import events_group
 from etl.cli.keys import keys_command
@@ -65,7 +65,7 @@ def main() -> NoReturn:
     """Run the command line; print an expected error as a message and exit with its code."""
     choose_allocator()
     try:
-        commands(prog_name=program(), standalone_mode=False)
+        commands(prog_name=program(), standalone_mode=False, complete_var=VARIABLE)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
@@ -105,7 +105,7 @@ def _exit_code(error: EtlError) -> int:
 
 
 @click.group(
-    cls=InOrder,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="bucketline", message="%(prog)s %(version)s")
@@ -195,7 +195,7 @@ commands.add_command(runs_group)
 @commands.command("watch")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON whenever it changes.")
 def watch_command(*, as_json: bool) -> None:
-    """Show the state and the progress of the active run until Ctrl-C.
+    """Show the state and the active run until Ctrl-C.
 
     Without a terminal, it prints a line whenever something changes.
     """
@@ -292,6 +292,7 @@ def _api_url(settings: Settings) -> str | None:
 
 
 commands.add_command(keys_command)
+commands.add_command(completion_command)
 
 
 @commands.command("schedule")

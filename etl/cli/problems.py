@@ -6,12 +6,15 @@ import click
 
 from etl.cli import render
 from etl.cli.common import database, print_found, print_json_list, print_lines, stdout_console
+from etl.cli.completion import dataset_names
 from etl.model.values import ProblemCode
 from etl.runtime.program import naming
 
 
 @click.command("problems")
-@click.option("--dataset", metavar="NAME", help="Only problems of this dataset.")
+@click.option(
+    "--dataset", metavar="NAME", shell_complete=dataset_names, help="Only problems of this dataset."
+)
 @click.option("--key", metavar="KEY", help="Only problems of the object with this key.")
 @click.option(
     "--code",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from etl.cli.common import console, print_result, wait_option
+from etl.cli.completion import dataset_names
 from etl.cli.render import counted
 from etl.cli.runs import Asked, make_run, running_on
 from etl.model.values import ProblemCode
@@ -13,7 +14,9 @@ from etl.settings.declared import file_datasets
 
 
 @click.command("replay")
-@click.option("--dataset", metavar="NAME", help="All objects of this dataset.")
+@click.option(
+    "--dataset", metavar="NAME", shell_complete=dataset_names, help="All objects of this dataset."
+)
 @click.option("--key", metavar="KEY", help="The object with this key.")
 @click.option(
     "--code",

@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from etl.cli.common import SHOWN_ITEMS, console, database, print_lines, stdout_console
+from etl.cli.completion import dataset_names
 from etl.cli.render import sentence
 from etl.model.errors import ConfigurationError
 from etl.model.safe_text import printable
@@ -45,7 +46,7 @@ class _Asked(NamedTuple):
 
 
 @click.command("rows")
-@click.argument("dataset", metavar="DATASET")
+@click.argument("dataset", metavar="DATASET", shell_complete=dataset_names)
 @click.option(
     "--where",
     "conditions",

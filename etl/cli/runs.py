@@ -21,6 +21,7 @@ from etl.cli.common import (
     stdout_console,
     wait_option,
 )
+from etl.cli.completion import dataset_names
 from etl.model.dataset import USERS
 from etl.model.errors import ConfigurationError, DatasetsFailed
 from etl.model.values import RunState, Trigger
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     "--dataset",
     "names",
     metavar="NAME",
+    shell_complete=dataset_names,
     multiple=True,
     help="Only this dataset; all others stay as they are. Can be repeated.",
 )
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     "--allow-mass-retirement",
     "allowed",
     metavar="NAME",
+    shell_complete=dataset_names,
     multiple=True,
     help="Retire even most rows of this dataset. Can be repeated.",
 )

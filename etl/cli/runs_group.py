@@ -17,6 +17,7 @@ from etl.cli.common import (
     stdout_console,
     warn,
 )
+from etl.cli.completion import dataset_names
 from etl.model.errors import ConfigurationError
 from etl.model.values import RunOutcome, RunState, Trigger
 from etl.runtime.program import named, naming
@@ -58,7 +59,12 @@ def runs_group() -> None:
     type=click.Choice([one.value for one in Trigger]),
     help="Only runs with this trigger.",
 )
-@click.option("--dataset", metavar="NAME", help="Only runs that read or changed this dataset.")
+@click.option(
+    "--dataset",
+    metavar="NAME",
+    shell_complete=dataset_names,
+    help="Only runs that read or changed this dataset.",
+)
 @click.option("--before", metavar="ID", type=click.IntRange(min=1), help="Only older runs.")
 @click.option(
     "--limit",

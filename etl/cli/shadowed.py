@@ -10,6 +10,7 @@ import click
 from rich.text import Text
 
 from etl.cli.common import database, print_found, print_json_list, print_lines, stdout_console
+from etl.cli.completion import dataset_names
 from etl.cli.render import iso, others_of
 from etl.model.dataset import USERS
 from etl.model.safe_text import printable
@@ -33,14 +34,16 @@ _REASONS = {
 
 
 @click.command("shadowed")
-@click.option("--dataset", metavar="NAME", help="Only the rows of this dataset.")
+@click.option(
+    "--dataset", metavar="NAME", shell_complete=dataset_names, help="Only the rows of this dataset."
+)
 @click.option("--key", metavar="KEY", help="Only the rows of the object with this key.")
 @click.option("--user", "user_id", metavar="USER_ID", help="Only the rows of this user.")
 @click.option("--json", "as_json", is_flag=True, help="Print all of them as JSON.")
 def shadowed_command(
     *, dataset: str | None, key: str | None, user_id: str | None, as_json: bool
 ) -> None:
-    """List the valid rows that lost to another row with the same key.
+    """List rows that lost to another row with the same key.
 
     The greatest value of `prefer` wins if the dataset declares it, then the newest object, the
     smallest key, and the last line. If the row that won is removed, the shadowed row is loaded. A

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status_command(*, as_json: bool) -> None:
-    """Say how everything is: what needs attention, the datasets and the last runs.
+    """Say how everything is, and what needs attention.
 
-    The first sentence is that of the dashboard. Exits with 75 if the database does not answer.
+    The first sentence is that of the dashboard. The datasets and the last runs follow. Exits with
+    75 if the database does not answer.
     """
     from etl.cli.status import status
 

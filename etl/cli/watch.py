@@ -238,7 +238,7 @@ def steps(run: ActiveRun) -> Table:
             bar = ProgressBar(total=1, completed=1, width=_BAR_WIDTH)
         elif is_current and run.step is not None:
             total, done = run.step.total, run.step.done
-            # A bar without a total pulses; it is drawn anew each second.
+            # A bar without a total pulses; it is drawn each second.
             bar = ProgressBar(total=total, completed=done, width=_BAR_WIDTH, pulse=total is None)
             count = f"{done:,}" if total is None else f"{done:,} of {total:,}"
         table.add_row(name, state, bar, count)

@@ -127,6 +127,8 @@ class Retention:
                 )
                 yield from self._pages("retired_rows", remove, removed)
 
+        yield from self._pages("tallies", remove_hours, removed)
+
     def _pages(
         self, name: str, remove: Callable[[Connection, int], RemovedPage], removed: Counter[str]
     ) -> Iterator[None]:
@@ -203,6 +205,12 @@ def remove_retired(
         tallies.remove_retired(connection, dataset, row.removed)
         revisions.advance(connection, revisions.noun_of(dataset))
     return RemovedPage(last, last < row.blocks, row.removed)
+
+
+def remove_hours(connection: Connection, _after: int) -> RemovedPage:
+    """Remove the tallies of hours that are older than 90 days."""
+    statement = text(statements("retention")["hours"])
+    return RemovedPage(None, may_be_more=False, removed=int(connection.scalar(statement) or 0))
 
 
 def _row(connection: Connection, name: str, parameters: Mapping[str, object]) -> Any:  # noqa: ANN401

@@ -1,8 +1,8 @@
 """Tallies: numbers that would take a scan to count, kept in the transaction that changes them.
 
-Other transactions than those of runs change tallies as well, such as that of the image worker. Each
-takes the lock of tallies as the last thing before its commit. So it sees what the others have
-counted, and nobody waits long.
+Other transactions than those of runs change tallies as well, such as that of the image worker.
+Each takes the lock of tallies at its end. So it sees what the others have counted, and nobody waits
+long. Only revisions are changed after it, so that no two transactions wait for each other.
 """
 
 from __future__ import annotations

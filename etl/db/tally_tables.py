@@ -88,12 +88,14 @@ run_half_hour = Table(
     Column("slowest_run", BigInteger, nullable=False),
 )
 
-# All runs that have ended, and the steps of those that recorded them. These never decrease.
+# All runs that have ended, with the code of their error or '', and the steps of those that recorded
+# them. These never decrease.
 run_total = Table(
     "run_total",
     metadata,
     Column("trigger", Text, primary_key=True),
     Column("outcome", Text, primary_key=True),
+    Column("error", Text, primary_key=True),
     count("runs"),
     Column("seconds", Float, nullable=False, server_default=text("0")),
     Column("last_at", Timestamp),

@@ -256,9 +256,9 @@ class ThumbnailIndexer:
         with connection.begin():
             counts["forgotten"] = rows.delete_removed(connection)
             changed = rows.drop_sizes(connection, self._settings.thumbnail_sizes)
+            rows.reopen_problems(connection)
             if counts["forgotten"] or changed:
                 revisions.advance(connection, revisions.Resource.IMAGES)
-            rows.reopen_problems(connection)
 
     def _remove_unused(self, connection: Connection, counts: Counter[str]) -> None:
         """Remove unused thumbnails in pages: claim them, then delete the objects, then the rows."""

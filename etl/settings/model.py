@@ -155,6 +155,9 @@ class Settings(BaseSettings):
     )
     local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")
     log_format: Literal["console", "json"] = Field(default="console", description="console or json")
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None, description="URL that traces are sent to by OTLP over HTTP; empty: none are"
+    )
     kafka_bootstrap_servers: str | None = Field(
         default=None, description="host:port of Kafka brokers, comma-separated"
     )
@@ -182,6 +185,13 @@ class Settings(BaseSettings):
     kafka_options: Options = Field(
         default_factory=dict, description="additional options of librdkafka: name=value; name=value"
     )
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _collector_is_a_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", value):
+            raise ValueError("write a URL such as http://127.0.0.1:4318")
+        return value
 
     @field_validator("s3_endpoint", "s3_public_endpoint")
     @classmethod

@@ -74,7 +74,8 @@ class ObjectStore:
         self._list_concurrency = settings.list_concurrency
         self.fetch_concurrency = settings.fetch_concurrency
         self.throttle = Throttle(settings.fetch_concurrency)
-        self.translating = StoreErrors(self._endpoint, settings.buckets).translating
+        errors = StoreErrors(self._endpoint, settings.buckets)
+        self.translating, self.timings = errors.translating, errors.timings
         self._minio = self._minio_client(READ_TIMEOUT_SECONDS, RETRIES)
         self._bulk = BulkStores(
             *(self._endpoint, self._access_key, self._secret_key, self._region),

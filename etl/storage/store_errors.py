@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from obstore.exceptions import (
 )
 
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable, UnreadableObject
+from etl.runtime.measures import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -29,16 +31,23 @@ class StoreErrors:
     def __init__(self, endpoint: str, own_buckets: Collection[str] = ()) -> None:
         self._endpoint = endpoint
         self._own_buckets = own_buckets
+        self.timings = Timings()
 
     @contextmanager
     def translating(
         self, operation: str, bucket: str | None = None, key: str | None = None
     ) -> Iterator[None]:
-        """Translate client errors; a denial for `key` concerns only that object."""
+        """Translate client errors; a denial for `key` concerns only that object.
+
+        The time of the block is counted for the first word of the operation.
+        """
+        started, is_unavailable = time.perf_counter(), False
         try:
             yield
         except S3Error as error:
-            raise self._translated(error, operation, bucket, key) from error
+            translated = self._translated(error, operation, bucket, key)
+            is_unavailable = isinstance(translated, ObjectStoreUnavailable)
+            raise translated from error
         except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
             raise self._denied(operation, key) from error
         except InvalidPathError:
@@ -53,7 +62,11 @@ class StoreErrors:
             urllib3.exceptions.HTTPError,
             OSError,
         ) as error:
+            is_unavailable = True
             raise self._unavailable(operation, error) from error
+        finally:
+            verb = operation.partition(" ")[0]
+            self.timings.add(time.perf_counter() - started, (verb,), is_error=is_unavailable)
 
     def _translated(
         self, error: S3Error, operation: str, bucket: str | None, key: str | None

@@ -113,12 +113,7 @@ class _Commit:
         runs.complete_run(
             connection,
             run.id,
-            replace(
-                merged.committed,
-                counts=counts,
-                left_out={*merged.failures, *self._left},
-                moved=merged.moved,
-            ),
+            replace(merged.committed, counts=counts, left_out={*merged.failures, *self._left}),
             publish_pending=bool(changed),
             error=failures.as_dict() if failures else None,
         )

@@ -21,7 +21,7 @@ from etl.runtime.arrow import import_arrow
 from etl.runtime.logs import get_logger
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
-from etl.sync import buckets, declared, handling, publish, staging_tables
+from etl.sync import buckets, declared, handling, publish, staging_tables, tracing
 from etl.sync.columns import add_new_columns
 from etl.sync.commit import commit, preview
 from etl.sync.find import Finder
@@ -30,7 +30,8 @@ from etl.sync.preview import Previewed
 from etl.sync.preview import begin as begin_preview
 from etl.sync.progress import RunProgress
 from etl.sync.publishing import Publishing
-from etl.sync.run import CurrentRun, no_progress, recording_failure
+from etl.sync.recording import recording_failure
+from etl.sync.run import CurrentRun, no_progress
 from etl.sync.stats import RunStats
 from etl.sync.successor import Successors
 
@@ -260,7 +261,7 @@ class DataManager:
             run.connection.commit()
             with buckets.skipping(run, known, bucket, router.buckets):
                 finder = self._finder(run, known, bucket)
-                listed = finder.listed(self._range_objects, run.progress.told)
+                listed = finder.listed(self._range_objects, run.progress.report)
                 changed = run.progress.counting(listed, is_last=bucket == wanted[-1])
                 known = self._stage(run, known, self._read(run, known, bucket, changed))
         if run.only is None:
@@ -307,6 +308,7 @@ class DataManager:
         profile = run.stats.profile
         report = runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
         log.info("run ended", run=run.id, state=report.state, **report.counts.as_dict())
+        tracing.record(run, None if failures is None else type(failures).__name__)
         if failures is not None:
             failures.report = report
             raise failures
@@ -393,6 +395,6 @@ class DataManager:
                 run.successors.prepare(run.connection, known.datasets, batch, self._thresholds.many)
                 stage(run.connection, batch, run.successors.names)
             stats.add(batch)
-            run.progress.told("read", stats.staged)
+            run.progress.report("read", stats.staged)
         stats.profile.count("list", stats.listed)
         return known

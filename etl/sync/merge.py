@@ -139,6 +139,8 @@ def merge(connection: Connection, task: Merge) -> tuple[DatasetCounts, Moved]:
         figures.get("retired", 0) * task.sql.keeps_retired - figures.get("restored", 0),
         figures.pop("more_shadowed", 0),
     )
+    if task.rebuild is not None:
+        moved = Moved()
     counts = _with_totals(DatasetCounts.from_dict(figures), task.before, attached)
     if keys is None or task.before is None:
         counts = _recounted(connection, task, counts)

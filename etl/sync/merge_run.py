@@ -59,7 +59,6 @@ class Merged:
     committed: Committed
     failures: Mapping[str, EtlError] = field(default_factory=dict)
     held_listed: int = 0
-    moved: Mapping[str, Moved] = field(default_factory=dict)
 
 
 class _Done(NamedTuple):
@@ -114,8 +113,7 @@ class RunMerge:
         size = self.run.stats.staged + committed.counts.rows_read
         self.run.successors.drop(connection)
         staging_tables.clear(connection, self.datasets, is_small=size <= self.thresholds.small)
-        moved = {name: one.moved for name, one in done.items()}
-        return Merged(committed, failures, sum(one.listed for one in held.values()), moved)
+        return Merged(committed, failures, sum(one.listed for one in held.values()))
 
     def _task(self, sql: DatasetSql, staged: Mapping[str | None, int]) -> Merge:
         name, rebuild = sql.dataset.name, self.run.rebuild
@@ -299,7 +297,8 @@ class RunMerge:
             else:
                 by_dataset[name] = totals(connection, sql, self.before)
         others = DatasetCounts(**objects.get(None, {}))
-        return Committed(summed(by_dataset, others, problems), by_dataset)
+        moved = {name: one.moved for name, one in done.items()}
+        return Committed(summed(by_dataset, others, problems), by_dataset, moved=moved)
 
     def _count_objects(
         self, done: Mapping[str, _Done], known: Mapping[str, int]

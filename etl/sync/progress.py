@@ -1,4 +1,4 @@
-"""The progress of a run: told to its process, and recorded for all others."""
+"""The progress of a run: shown by its process, and recorded for all others."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class RunProgress:
         self._found = 0
         self._is_complete = False
 
-    def told(self, name: str, done: int) -> None:
-        """The step has done so much.
+    def report(self, name: str, done: int) -> None:
+        """Report what a step has done.
 
         Raises:  RunCanceled.
         """

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from etl.db import runs
-from etl.db.engine import translating
-from etl.model.errors import DatabaseUnavailable, EtlError
 from etl.model.values import Trigger
 from etl.sync.progress import RunProgress
 from etl.sync.stats import RunStats
 from etl.sync.successor import Successors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sqlalchemy import Connection
 
     from etl.db.runs import Allowed
     from etl.model.dataset import Dataset
+    from etl.model.errors import EtlError
     from etl.sync.preview import Preview
     from etl.sync.rebuild import Rebuild
 
@@ -63,27 +58,3 @@ class CurrentRun:
     def leaves_out(self, dataset: Dataset) -> bool:
         """Whether the run leaves the dataset as it is, because it is paused or not asked for."""
         return dataset.is_paused or (self.only is not None and dataset.name not in self.only)
-
-
-@contextmanager
-def recording_failure(run: CurrentRun) -> Iterator[None]:
-    """Record an error of the block as that of the run."""
-    try:
-        with translating():
-            yield
-    except Exception as error:
-        recorded = error.as_dict() if isinstance(error, EtlError) else as_bug(error)
-        with suppress(DatabaseUnavailable), translating():
-            runs.fail_run(run.connection, run.id, recorded)
-        raise
-    finally:
-        run.progress.close()
-
-
-def as_bug(error: Exception) -> dict[str, object]:
-    """The error's class only, because its message may contain addresses, statements and data."""
-    return {
-        "code": "Bug",
-        "message": f"{type(error).__name__}; the log has the details.",
-        "hint": "This is a bug in Bucketline. Please report it with the log.",
-    }

@@ -122,7 +122,8 @@ def test_status_counts_users_objects_and_problems(command: Command):
     assert facts["users"]["live"] == 60
     assert facts["runs"][-1]["trigger"] == "interval"
     words = command("status").stdout
-    assert "60 live, 46 with an image" in words
+    assert words.splitlines()[0] == facts["overview"]["sentence"]
+    assert "46 with an image" in words
     assert "./run.sh problems" in words
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", facts["runs"][-1]["started_at"])
 

@@ -32,6 +32,7 @@ from etl.verify import verify
 from tests.acceptance.test_dataset_histories import CHANGES, CONSTRAINTS, Declarations
 from tests.conftest import TestBucket
 from tests.killed_runs import Ended, Job, Moment, Work, run_in_process
+from tests.tallies import wrong_tallies
 
 log = logging.getLogger(__name__)
 
@@ -245,6 +246,7 @@ class History:
         self.declarations.resume()
         self.take(Work.FULL, allowed=tuple(one.name for one in self.datasets))
         assert verify(self.killed.settings, self.killed.engine, datasets=self.datasets) == []
+        assert wrong_tallies(self.killed.engine) == {}
 
     def change(self) -> None:
         self.world.change()

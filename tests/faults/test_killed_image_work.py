@@ -20,6 +20,7 @@ from etl.verify import verify
 from tests.conftest import TestBucket, wait_until
 from tests.processes import start
 from tests.sample_images import plain
+from tests.tallies import wrong_tallies
 
 IMAGES = 300
 
@@ -61,6 +62,7 @@ def check_level(settings: Settings, engine: Engine, images: int) -> None:
     kept = ThumbnailIndexer(settings).run(wait_seconds=30)
     assert kept.passed_over == 0
     assert verify(settings, engine) == []
+    assert wrong_tallies(engine) == {}
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM image")) == images
         assert connection.scalar(text("SELECT count(*) FROM thumbnail")) == 2 * images

@@ -26,6 +26,7 @@ from tests.faults.test_killed_datasets import (
     difference,
 )
 from tests.killed_runs import Job, Moment, Work, run_in_process
+from tests.tallies import wrong_tallies
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +157,7 @@ def test_a_killed_rebuild_of_a_million_rows_leaves_the_old_table(histories: Hist
     columns = "count(*), sum(amount), md5(string_agg(id, '' ORDER BY amount, id))"
     assert sums(killed, columns) == sums(twin, columns)
     assert verify(killed.settings, killed.engine, datasets=(REBUILT,)) == []
+    assert wrong_tallies(killed.engine) == {}
 
 
 def rebuild(one: Installation) -> Job:

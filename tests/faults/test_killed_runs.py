@@ -28,6 +28,7 @@ from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket, wait_until
 from tests.processes import start
+from tests.tallies import wrong_tallies
 
 OBJECTS = 500
 USERS = 20 * OBJECTS
@@ -133,6 +134,7 @@ def test_run_killed_at_any_moment_is_completed_by_the_next(
         ends[moment] = contents(engine)
         if len(ends) == len(MOMENTS):
             assert verify(settings, engine) == []
+            assert wrong_tallies(engine) == {}
         engine.dispose()
     assert all(end == ends["as it begins"] for end in ends.values())
 

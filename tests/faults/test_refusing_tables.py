@@ -31,6 +31,7 @@ from tests.api_client import get
 from tests.conftest import TestBucket
 from tests.integration.test_several_datasets import orders, readings
 from tests.sample_datasets import ORDERS, READINGS, REQUIRED
+from tests.tallies import wrong_tallies
 
 DATASETS = (ORDERS, READINGS, USERS)
 
@@ -169,6 +170,7 @@ class Database:
         report = manager.run(Trigger.CLI)
         assert report.state is RunState.SUCCEEDED
         assert verify(self.settings, self.engine, datasets=DATASETS) == []
+        assert wrong_tallies(self.engine) == {}
         return report
 
 

@@ -301,6 +301,10 @@ ORDER BY "user_id";
 DELETE FROM "public"."users_retired" AS retired
 USING upserts
 WHERE upserts._is_restored AND (upserts."user_id") = (retired."user_id");
+-- merge: note_shadows
+SELECT set_config('bucketline.shadow_change', CAST(
+    (SELECT count(*) FROM candidate WHERE _rank > 1)
+    - (SELECT count(*) FROM "public"."users_shadowed" JOIN conflicts USING ("user_id")) AS text), true);
 -- merge: drop_shadows
 DELETE FROM "public"."users_shadowed" AS shadow
 USING conflicts
@@ -535,18 +539,25 @@ FROM (
 SELECT count(*) AS live, coalesce(sum(CAST("img_path" IS NOT NULL AS integer)), 0)::bigint AS attached FROM "public"."users";
 -- figures: staged
 SELECT dataset, sum(objects) AS objects, sum(gone) AS gone, bool_or(in_staging) AS in_staging,
-       bool_or(is_held) AS is_held
+       bool_or(is_held) AS is_held, sum(known) AS known
 FROM (SELECT dataset, count(*) FILTER (WHERE change <> 'left') AS objects,
-             count(*) FILTER (WHERE change = 'left') AS gone, true AS in_staging, false AS is_held
+             count(*) FILTER (WHERE change = 'left') AS gone, true AS in_staging, false AS is_held,
+             0 AS known
       FROM staging_object GROUP BY dataset
       UNION ALL
-      SELECT DISTINCT dataset, 0, 0, true, false FROM staging_problem
+      SELECT DISTINCT dataset, 0, 0, true, false, 0 FROM staging_problem
       UNION ALL
-      SELECT dataset, 0, 0, false, true FROM hold) AS found
+      SELECT dataset, 0, 0, false, true, 0 FROM hold
+      UNION ALL
+      SELECT source_object.dataset, 0, 0, false, false, count(*)
+      FROM staging_object AS staged JOIN source_object USING (bucket, key)
+      WHERE staged.change <> 'left' GROUP BY source_object.dataset) AS found
 GROUP BY dataset;
 -- figures: objects
-SELECT objects.*, problem.problems
-FROM (SELECT count(*) AS problems FROM problem WHERE run_id = :run_id) AS problem
+SELECT objects.*, problem.problems, problem.had_problems
+FROM (SELECT (SELECT count(*) FROM problem WHERE run_id = :run_id) AS problems,
+             EXISTS (SELECT FROM staging_object JOIN faulty_object USING (bucket, key))
+             AS had_problems) AS problem
 LEFT JOIN (
     SELECT dataset,
            count(*) FILTER (WHERE change = 'added') AS objects_added,
@@ -559,3 +570,14 @@ LEFT JOIN (
     WHERE change <> 'left'
     GROUP BY dataset
 ) AS objects ON true;
+-- figures: shadow_change
+SELECT CAST(current_setting('bucketline.shadow_change') AS bigint) AS more;
+-- figures: recount
+INSERT INTO dataset_tally (dataset, rows, attached, retired, shadowed, objects)
+SELECT :dataset, live.rows, live.attached, (SELECT count(*) FROM "public"."users_retired"),
+       (SELECT count(*) FROM "public"."users_shadowed"),
+       (SELECT count(*) FROM source_object WHERE source_object.dataset = :dataset)
+FROM (SELECT count(*) AS rows, coalesce(sum(CAST("img_path" IS NOT NULL AS integer)), 0) AS attached FROM "public"."users") AS live
+ON CONFLICT (dataset) DO UPDATE SET
+    rows = excluded.rows, attached = excluded.attached, retired = excluded.retired,
+    shadowed = excluded.shadowed, objects = excluded.objects;

@@ -21,9 +21,9 @@ from werkzeug.test import TestResponse
 
 from api import create_app
 from api.http.pages import is_page
+from api.http.paths import path_of
 from api.security.auth import OF_CALLER, OF_PATH, AccessRule, access_rule, needs
 from api.security.limits import MAX_INVALID_KEYS
-from api.spec.paths import path_of
 from etl.model.dataset import USERS
 from etl.model.roles import Role, entry_for, new_key
 from etl.runtime.logs import set_up_logs

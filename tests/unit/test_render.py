@@ -22,18 +22,6 @@ from etl.storage.notifications import wanted
 from etl.verify import Difference
 
 MOMENT = datetime(2026, 1, 2, 4, 4, 5, tzinfo=timezone(timedelta(hours=1)))
-FACTS = {
-    "users": {"live": 60, "with_image": 46, "retired": 0, "shadowed_rows": 1, "objects": 107},
-    "objects": {"known": 108, "data": 59, "image": 48, "other": 1, "quarantined": 3},
-    "images": {"ready": 46, "corrupt": 1, "too_large": 0, "unsupported": 0, "waiting": 1},
-    "problems": {"empty-file": 1, "not-an-integer": 2},
-    "datasets": {},
-    "holds": [],
-    "failed_datasets": [],
-    "datasets_file": None,
-    "runs": [],
-    "output": None,
-}
 PROBLEM = {
     "key": "1054.csv",
     "line": 2,
@@ -53,80 +41,6 @@ def rendered(what: Any, *arguments: Any) -> list[str]:  # noqa: ANN401 - any fun
 
 def test_times_of_any_zone_are_shown_in_utc():
     assert render.iso(MOMENT) == "2026-01-02T03:04:05Z"
-
-
-def test_status_adds_up_in_words_and_points_to_the_problems():
-    users, objects, images, problems, output, *_ = rendered(render.status, FACTS)
-    assert users == "users    60 live, 46 with an image; 0 retired, 1 shadowed row, 107 objects"
-    assert objects == "objects  108 known = 59 data + 48 image + 1 other; 3 quarantined"
-    assert images == "images   46 ready, 1 corrupt, 0 too large, 0 unsupported, 1 waiting"
-    assert problems.startswith("problems 3 open (`./run.sh problems` explains each): 1 empty-file")
-    assert output == "output   not published yet"
-
-
-def test_lines_of_tables_have_no_trailing_spaces():
-    text = io.StringIO()
-    run = {"id": 1, "trigger": "cli", "state": "succeeded", "error": None, "counts": {}}
-    facts = FACTS | {"runs": [run | {"started_at": MOMENT}]}
-    print_lines(Console(file=text, width=80, highlight=False), render.status(facts))
-    lines = text.getvalue().splitlines()
-    assert any("succeeded" in line for line in lines)
-    assert [line for line in lines if line != line.rstrip()] == []
-
-
-def test_one_object_is_counted_in_the_singular():
-    one = {"live": 5, "shadowed": 0, "objects": 1, "problems": 0}
-    hold = {"dataset": "log", "rows": 4, "live": 5, "objects": 1}
-    lines = rendered(render.status, FACTS | {"datasets": {"log": one}, "holds": [hold]})
-    assert "log      5 live; 0 shadowed rows, 1 object" in lines
-    assert any("because 1 object was removed or lost rows." in line for line in lines)
-
-
-def test_the_reasons_of_several_datasets_are_on_lines_of_their_own():
-    error = {"message": "a is in use.\nb is in use.\nCommitted: c.", "hint": "Wait."}
-    failed = [{"dataset": name, **error} for name in "ab"]
-    lines = rendered(render.status, FACTS | {"failed_datasets": failed})
-    assert lines[5:9] == [
-        "Not committed: a, b.",
-        "  a is in use.",
-        "  b is in use.",
-        "  Committed: c. Wait.",
-    ]
-
-
-def test_status_shows_each_dataset_and_how_to_allow_what_is_held():
-    orders = {"live": 5, "retired": 2, "shadowed": 1, "objects": 3, "problems": 0}
-    held = {"dataset": "orders", "rows": 4, "live": 5, "objects": 1}
-    facts = FACTS | {"users": None, "datasets": {"orders": orders}, "holds": [held]}
-    lines = rendered(render.status, facts)
-    assert lines[0] == "orders   5 live; 2 retired, 1 shadowed row, 3 objects"
-    assert any(
-        "4 rows of orders" in line and "--allow-mass-retirement orders" in line for line in lines
-    )
-
-
-def test_status_shows_the_rows_that_runs_retired_within_80_columns():
-    run = {
-        "id": 1_234_567,
-        "trigger": "interval",
-        "state": "succeeded",
-        "error": None,
-        "started_at": MOMENT,
-        "counts": {"rows_read": 12_345, "rows_loaded": 5, "rows_rejected": 0, "rows_retired": 80},
-    }
-    *_, heading, line = rendered(render.status, FACTS | {"runs": [run]})
-    assert heading.split()[-4:] == ["read", "loaded", "rejected", "retired"]
-    assert line.split()[-4:] == ["12345", "5", "0", "80"]
-
-
-def test_status_shows_each_fault_of_the_datasets_file():
-    fault = {"message": "datasets.toml has 2 faults.\nline 1\nline 2", "hint": "Correct it."}
-    lines = rendered(render.status, FACTS | {"datasets_file": fault})
-    assert lines[5:9] == ["datasets.toml has 2 faults.", "line 1", "line 2", "Correct it."]
-
-
-def test_status_without_problems_points_nowhere():
-    assert rendered(render.status, FACTS | {"problems": {}})[3] == "problems none"
 
 
 def test_problem_shows_place_code_value_and_hint():

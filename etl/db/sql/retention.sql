@@ -114,3 +114,10 @@ WITH removed AS (
 SELECT (SELECT count(*) FROM removed) AS removed,
        pg_relation_size(CAST(:table AS regclass))
        / CAST(current_setting('block_size') AS bigint) AS blocks
+
+-- name: hours
+-- Tallies by hour that no page shows any more; they are few. No parameters.
+WITH rows AS (DELETE FROM dataset_hour WHERE hour < now() - interval '90 days' RETURNING 1),
+     problems AS (DELETE FROM problem_hour WHERE hour < now() - interval '90 days' RETURNING 1),
+     runs AS (DELETE FROM run_half_hour WHERE half_hour < now() - interval '90 days' RETURNING 1)
+SELECT (SELECT count(*) FROM rows) + (SELECT count(*) FROM problems) + (SELECT count(*) FROM runs)

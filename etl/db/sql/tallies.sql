@@ -122,7 +122,7 @@ ON CONFLICT (dataset) DO UPDATE SET
 -- name: end_runs
 -- Counts runs that have ended. Parameter: :ids.
 WITH ended AS (
-    SELECT id, trigger, outcome, finished_at,
+    SELECT id, trigger, outcome, coalesce(error->>'code', '') AS error, finished_at,
            coalesce(extract(epoch FROM finished_at - started_at), 0) AS seconds
     FROM run WHERE id = ANY (CAST(:ids AS bigint[]))
 ), by_half_hour AS (
@@ -136,10 +136,10 @@ WITH ended AS (
         slowest_run = CASE WHEN excluded.slowest_seconds > tally.slowest_seconds
                            THEN excluded.slowest_run ELSE tally.slowest_run END
 )
-INSERT INTO run_total AS tally (trigger, outcome, runs, seconds, last_at)
-SELECT trigger, outcome, count(*), sum(seconds), max(finished_at)
-FROM ended GROUP BY trigger, outcome
-ON CONFLICT (trigger, outcome) DO UPDATE SET
+INSERT INTO run_total AS tally (trigger, outcome, error, runs, seconds, last_at)
+SELECT trigger, outcome, error, count(*), sum(seconds), max(finished_at)
+FROM ended GROUP BY trigger, outcome, error
+ON CONFLICT (trigger, outcome, error) DO UPDATE SET
     runs = tally.runs + excluded.runs, seconds = tally.seconds + excluded.seconds,
     last_at = greatest(tally.last_at, excluded.last_at)
 

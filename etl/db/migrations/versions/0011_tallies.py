@@ -49,9 +49,9 @@ _TABLES = {
         slowest_seconds double precision NOT NULL, slowest_run bigint NOT NULL,
         PRIMARY KEY (half_hour, outcome)""",
     "run_total": """
-        trigger text, outcome text, runs bigint NOT NULL DEFAULT 0,
+        trigger text, outcome text, error text, runs bigint NOT NULL DEFAULT 0,
         seconds double precision NOT NULL DEFAULT 0, last_at timestamptz,
-        PRIMARY KEY (trigger, outcome)""",
+        PRIMARY KEY (trigger, outcome, error)""",
     "step_total": """
         step text PRIMARY KEY, runs bigint NOT NULL DEFAULT 0, rows bigint NOT NULL DEFAULT 0,
         seconds double precision NOT NULL DEFAULT 0""",
@@ -71,9 +71,10 @@ _SECONDS = "coalesce(extract(epoch FROM finished_at - started_at), 0)"
 
 _OF_RUNS = (
     f"""
-    INSERT INTO run_total (trigger, outcome, runs, seconds, last_at)
-    SELECT trigger, outcome, count(*), sum({_SECONDS}), max(finished_at)
-    FROM run WHERE outcome IS NOT NULL GROUP BY trigger, outcome
+    INSERT INTO run_total (trigger, outcome, error, runs, seconds, last_at)
+    SELECT trigger, outcome, coalesce(error->>'code', ''), count(*), sum({_SECONDS}),
+           max(finished_at)
+    FROM run WHERE outcome IS NOT NULL GROUP BY 1, 2, 3
     """,
     f"""
     INSERT INTO run_half_hour (half_hour, outcome, runs, slowest_seconds, slowest_run)
