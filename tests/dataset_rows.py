@@ -7,6 +7,7 @@ from typing import Any
 from psycopg2.extras import Json
 from sqlalchemy import Engine, text
 
+from etl.db import tallies
 from etl.db.dataset_sql import DatasetSql
 from etl.db.dataset_tables import ensure
 from etl.db.engine import schemas_of
@@ -41,7 +42,7 @@ def install(engine: Engine, *datasets: Dataset, added: tuple[str, ...] = ()) -> 
 
 
 def put_rows(engine: Engine, dataset: Dataset, *rows: dict[str, Any], suffix: str = "") -> None:
-    """Insert rows into a table of the dataset, and advance its revision, as a merge does."""
+    """Insert rows into a table of the dataset, count them and advance its revision, as a merge."""
     table = f"{in_text(schemas_of(engine).data)}.{in_text(dataset.table + suffix)}"
     with engine.begin() as connection:
         for line, row in enumerate(rows, start=2):
@@ -57,6 +58,8 @@ def put_rows(engine: Engine, dataset: Dataset, *rows: dict[str, Any], suffix: st
                 text(f"INSERT INTO {table} ({names}) VALUES ({places})"),
                 {f"v{number}": one for number, one in enumerate(values.values())},
             )
+        tallies.lock(connection)
+        tallies.recount(connection, DatasetSql(dataset, schemas_of(engine).data))
         advance(connection, noun_of(dataset.name))
 
 

@@ -43,16 +43,17 @@ from etl.model.types import Operator
 
 if TYPE_CHECKING:
     from api.rows.conditions import ColumnFilters
-    from api.state.catalog import CatalogState, Installed
+    from api.state.catalog import Installed
 
 bp = APIBlueprint("datasets", __name__, tag="Datasets")
 
 _SHADOWED_PARAMETERS = ("user_id", "key", "limit", "after")
 _PROBLEMS = text(
-    "SELECT problem.dataset, problem.code, count(*) AS problems FROM problem"
-    " JOIN source_object USING (bucket, key, run_id)"
-    " GROUP BY problem.dataset, problem.code ORDER BY problem.code"
+    "SELECT dataset, code, CAST(sum(problems) AS bigint) AS problems FROM problem_tally"
+    " WHERE problems > 0 GROUP BY dataset, code ORDER BY code"
 )
+_COUNTS = text("SELECT dataset, rows, retired, shadowed FROM dataset_tally")
+_NO_ROWS = {"rows": 0, "retired": 0, "shadowed": 0}
 _LAST_RUN = text(
     "SELECT id, state, finished_at, dataset_counts FROM run"
     " WHERE (state = 'succeeded' OR (state = 'failed' AND dataset_counts <> '{}'::jsonb))"
@@ -73,7 +74,7 @@ def list_datasets(query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG001
     shared = services()
     with shared.database() as connection:
         state = shared.catalog.read(connection)
-        facts = _Facts(connection, state)
+        facts = _Facts(connection)
         found = [facts.summary(one) for name, one in state.datasets.items() if _may_see(name)]
     return {"datasets": found}
 
@@ -93,7 +94,7 @@ def show_dataset(dataset: str, query_data: NoQuery) -> dict[str, Any]:  # noqa: 
     with shared.database() as connection:
         state = shared.catalog.read(connection)
         installed = find(state, dataset)
-        facts = _Facts(connection, state)
+        facts = _Facts(connection)
         return facts.summary(installed) | {
             "declaration": installed.declaration,
             "columns": _columns(installed),
@@ -105,10 +106,12 @@ def show_dataset(dataset: str, query_data: NoQuery) -> dict[str, Any]:  # noqa: 
 class _Facts:
     """What the database knows about all datasets."""
 
-    def __init__(self, connection: Connection, state: CatalogState) -> None:
-        self._connection = connection
-        self._state = state
-        self.problems: dict[str | None, dict[str, int]] = {}
+    def __init__(self, connection: Connection) -> None:
+        self._counts = {
+            row.dataset: {name: getattr(row, name) for name in _NO_ROWS}
+            for row in connection.execute(_COUNTS)
+        }
+        self.problems: dict[str, dict[str, int]] = {}
         for row in connection.execute(_PROBLEMS):
             self.problems.setdefault(row.dataset, {})[row.code] = row.problems
         holds = select(hold.c.dataset, hold.c.run_id, hold.c.opened_at, hold.c.rows, hold.c.live)
@@ -121,7 +124,7 @@ class _Facts:
         return {
             "name": name,
             "table": f"{schemas_of(services().engine).data}.{installed.dataset.table}",
-            "counts": figures.count_rows(self._connection, self._state, installed),
+            "counts": self._counts.get(name, _NO_ROWS),
             "open_problems": sum(self.problems.get(name, {}).values()),
             "last_run": None
             if run is None

@@ -1,7 +1,6 @@
-"""Numbers of a dataset: how many rows, and the statistics of its columns.
+"""The statistics of the columns of a dataset, computed once per revision of its rows.
 
-Both are computed once per revision of the rows, the statistics once for all API processes. Retired
-and shadowed rows change with them.
+All API processes share them.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from sqlalchemy import Select, Text, cast, func, literal_column, null, select
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.exc import DBAPIError
 
-from api.rows.shapes import live_rows, retired_rows, shadowed_rows
+from api.rows.shapes import live_rows
 from api.state.services import QUERY_CANCELED, services
 from etl.db import statistics
 from etl.db.engine import schemas_of
@@ -30,27 +29,10 @@ if TYPE_CHECKING:
 
     from api.rows.columns import Column
     from api.rows.shapes import RowShape
-    from api.state.catalog import CatalogState, Installed
+    from api.state.catalog import Installed
     from etl.model.types import SqlType
 
 _POLL_SECONDS = 0.2
-
-
-def count_rows(connection: Connection, state: CatalogState, installed: Installed) -> dict[str, int]:
-    """The number of live, retired and shadowed rows."""
-    shared = services()
-    schema = schemas_of(shared.engine).data
-    key = (installed, state.revision(installed))
-
-    def count() -> dict[str, int]:
-        tables = {"rows": live_rows(installed, schema), "retired": retired_rows(installed, schema)}
-        if installed.dataset.primary_key:
-            tables["shadowed"] = shadowed_rows(installed, schema)
-        found = {name: _count(connection, shape.table) for name, shape in tables.items()}
-        return {"rows": 0, "retired": 0, "shadowed": 0} | found
-
-    found: dict[str, int] = shared.figures.get(("count", installed.dataset.name), key, count)
-    return found
 
 
 def _count(connection: Connection, table: FromClause) -> int:

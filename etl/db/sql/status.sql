@@ -1,12 +1,11 @@
 -- The figures of the `status` command. No parameters.
 
 -- name: users
-SELECT count(*) AS live,
-       count(img_path) AS with_image,
-       (SELECT count(*) FROM users_retired) AS retired,
-       (SELECT count(*) FROM users_shadowed) AS shadowed_rows,
-       (SELECT count(*) FROM source_object WHERE dataset = 'users') AS objects
-FROM users
+-- From the tallies, which have no row before the first run.
+SELECT coalesce(max(rows), 0) AS live, coalesce(max(attached), 0) AS with_image,
+       coalesce(max(retired), 0) AS retired, coalesce(max(shadowed), 0) AS shadowed_rows,
+       coalesce(max(objects), 0) AS objects
+FROM dataset_tally WHERE dataset = 'users'
 
 -- name: objects
 SELECT count(*) AS known,
@@ -25,10 +24,9 @@ FROM image
 
 -- name: open_problems
 -- Problems found when each object was last read.
-SELECT problem.code, count(*) AS count
-FROM problem JOIN source_object USING (bucket, key, run_id)
-GROUP BY problem.code
-ORDER BY problem.code
+SELECT code, CAST(sum(problems) AS bigint) AS count
+FROM problem_tally WHERE problems > 0
+GROUP BY code ORDER BY code
 
 -- name: last_runs
 SELECT id, trigger, state, started_at, finished_at, published_at, error, counts
@@ -46,9 +44,8 @@ ORDER BY dataset
 
 -- name: of_dataset
 -- Parameter: :name.
-SELECT (SELECT count(*) FROM source_object WHERE dataset = :name) AS objects,
-       (SELECT count(*) FROM problem JOIN source_object USING (bucket, key, run_id)
-        WHERE source_object.dataset = :name) AS problems
+SELECT coalesce(max(objects), 0) AS objects, coalesce(max(problems), 0) AS problems
+FROM dataset_tally WHERE dataset = :name
 
 -- name: existing
 -- Which of the tables exist. Parameters: :schema, :names.
