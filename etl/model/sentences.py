@@ -174,7 +174,7 @@ def _since(found: Snapshot) -> datetime | None:
 
 def of_outage(outage: Outage, served_as_of: datetime | None) -> list[Phrase]:
     """What an outage costs, and how it ends."""
-    parts = [phrase(outage.reason)]
+    parts = [phrase(f"{outage.reason.removesuffix('.')}.")]
     if outage.part is Part.DATABASE:
         parts.append(phrase("Until it answers, no row can be read and no run can begin."))
     elif served_as_of is not None:
