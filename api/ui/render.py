@@ -24,7 +24,7 @@ from api.ui.states import StateShape
 from etl import __version__
 from etl.model.errors import EtlError
 from etl.model.roles import Role
-from etl.runtime.program import program
+from etl.runtime.program import named, program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,6 +87,7 @@ def environment() -> Environment:
         "counted": words.counted,
         "csrf_token": forms.form_token,
         "may": may,
+        "named": named,
         "now": now,
         "percent": words.percent,
         "program": program,
