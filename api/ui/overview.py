@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from apiflask import APIBlueprint
-from flask import g, request, url_for
+from flask import Response, g, request, url_for
 
 from api.http.errors import NotFound, WrongParameters
 from api.routes.health import reason_for_caller
@@ -33,7 +33,6 @@ from etl.model.snapshot import Part
 from etl.model.values import Trigger
 
 if TYPE_CHECKING:
-    from flask import Response
     from sqlalchemy import Connection
 
     from etl.model.attention import AttentionItem
@@ -62,7 +61,8 @@ DATASET_STATES = {
     DatasetState.WAITING: ShownState(StateShape.WAITING, "Waiting"),
     DatasetState.IN_SYNC: ShownState(StateShape.OK, "In sync"),
 }
-_TEMPLATES = {OverviewState.DOWN: "outage", OverviewState.EMPTY: "empty"}  # else "overview"
+_EMPTY = "empty"
+_TEMPLATES = {OverviewState.DOWN: "outage", OverviewState.EMPTY: _EMPTY}  # else "overview"
 _ATTENTION_STATES = {
     AttentionKind.OUTAGE: ShownState(StateShape.FAILED, "Down"),
     AttentionKind.LATE: ShownState(StateShape.FAILED, "Late"),
@@ -148,6 +148,8 @@ def show_now() -> Response:
         return reload()
     if request.args.get("shown") != values["shown"]:
         return reload()
+    if values["shown"] == _EMPTY:  # that page has no panel
+        return Response(status=HTTPStatus.NO_CONTENT)
     return panel("overview/_now.html", **values)
 
 
