@@ -22,6 +22,7 @@ _TITLES = {
     403: "Your key may not do this",
     404: "There is no such page",
     405: "This page cannot do that",
+    409: "This cannot be done now",
     413: "This is too large",
     422: "This address has a wrong value",
     429: "Too many requests",

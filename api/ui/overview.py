@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from apiflask import APIBlueprint
 from flask import Response, g, request, url_for
 
-from api.http.errors import NotFound, WrongParameters
+from api.http.bodies import with_sources
+from api.http.errors import NotFound, Refused, WrongParameters
 from api.routes.health import reason_for_caller
 from api.security.auth import OF_CALLER, caller, needs
 from api.state.services import services
@@ -31,6 +32,7 @@ from etl.model.safe_text import printable
 from etl.model.sentences import OverviewState
 from etl.model.snapshot import Part
 from etl.model.values import Trigger
+from etl.storage.seed import sample_files, seed
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -127,6 +129,7 @@ def show_overview() -> Response:
         strip=strip,
         store=check_store(),
         source_bucket=shared.settings.source_bucket,
+        sample_count=len(sample_files()) if values["shown"] == _EMPTY else 0,
         interval=shared.settings.etl_interval,
         endpoint=shared.settings.s3_endpoint if may(Role.ADMIN) else None,
         panel_version="",
@@ -170,6 +173,30 @@ def request_run() -> Response:
     with services().database() as connection:
         run_id = request_a_run(connection, Trigger.REQUEST)
     return forms.see(url_for("ui.overview.show_overview", run=run_id))
+
+
+@bp.post("/sample")
+@needs(Role.WRITER)
+def load_sample() -> Response:
+    """Upload the sample, if the source bucket is empty."""
+    shared = services()
+    bucket = shared.settings.source_bucket
+    if "w" not in with_sources(shared.settings, shared.sources.get()).get(bucket, ""):
+        raise Refused(
+            HTTPStatus.FORBIDDEN,
+            "bucket-read-only",
+            f"OBJECT_BUCKETS does not let clients write to {bucket}.",
+            "Upload the sample from a terminal: `./run.sh seed`.",
+        )
+    if not shared.store.is_empty(bucket):
+        raise Refused(
+            HTTPStatus.CONFLICT,
+            "bucket-not-empty",
+            f"{bucket} is not empty, so the sample was not uploaded.",
+            "The overview shows what it has.",
+        )
+    seed(shared.store, shared.settings, sample_files())
+    return forms.see(url_for("ui.overview.show_overview"))
 
 
 # -- what is shown

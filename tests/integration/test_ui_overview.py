@@ -15,7 +15,7 @@ from etl.model.values import Trigger
 from tests.conftest import TestBucket
 from tests.dataset_rows import install
 from tests.sample_datasets import ORDERS
-from tests.ui_client import BROWSER, send, visit
+from tests.ui_client import BROWSER, read, send, visit
 from tests.user_rows import generate_users
 
 if TYPE_CHECKING:
@@ -39,13 +39,28 @@ def test_an_empty_bucket_has_a_page_that_says_what_to_do(
 ):
     manager.run(Trigger.CLI)
     seen = visit(client, "/ui/")
-    assert seen.h1 == f"Everything is running. {settings.source_bucket} is empty."
+    assert seen.h1 == f"{settings.source_bucket} is empty."
     assert "Add data" in seen.text
     unchanged = client.get("/ui/overview/now?shown=empty")
     assert (unchanged.status_code, unchanged.headers.get("HX-Refresh")) == (204, None)
     bucket.user("1.csv")
     manager.run(Trigger.CLI)
     assert client.get("/ui/overview/now?shown=empty").headers["HX-Refresh"] == "true"
+
+
+def test_the_sample_is_loaded_only_into_an_empty_bucket(
+    client: FlaskClient, manager: DataManager, bucket: TestBucket
+):
+    manager.run(Trigger.CLI)
+    seen = visit(client, "/ui/")
+    bucket.user("1.csv")
+    refused = read("/ui/", send(client, seen, "/ui/sample"))
+    assert refused.status == 409
+    assert "is not empty" in refused.text
+    assert bucket.keys() == ["1.csv"]
+    bucket.remove("1.csv")
+    assert send(client, seen, "/ui/sample").status_code == 303
+    assert len(bucket.keys()) > 100
 
 
 def test_all_in_sync(client: FlaskClient, manager: DataManager, bucket: TestBucket):
