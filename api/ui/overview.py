@@ -107,9 +107,7 @@ def show_overview() -> Response:
             found = _snapshot(connection)
             values = _values(connection, found)
             progress = _progress(connection, found, run_id)
-            parts = queries.parts(connection, found.now)
-            database_seconds = queries.round_trip(connection)
-            strip = queries.strip(connection, found.now)
+            day = _day(connection, found)
     except DatabaseMisconfigured:
         raise
     except DatabaseUnavailable as error:
@@ -121,16 +119,9 @@ def show_overview() -> Response:
         json_url="/health",
         refresh_seconds=REFRESH_SECONDS if is_moving else None,
         **values,
+        **day,
         progress=progress,
-        parts=parts,
-        database_seconds=database_seconds,
-        strip_sum=_sum(strip),
-        strip_words=_STRIP_WORDS,
-        strip=strip,
-        store=check_store(),
-        source_bucket=shared.settings.source_bucket,
         sample_count=len(sample_files()) if values["shown"] == _EMPTY else 0,
-        interval=shared.settings.etl_interval,
         endpoint=shared.settings.s3_endpoint if may(Role.ADMIN) else None,
         panel_version="",
     )
@@ -154,6 +145,17 @@ def show_now() -> Response:
     if values["shown"] == _EMPTY:  # that page has no panel
         return Response(status=HTTPStatus.NO_CONTENT)
     return panel("overview/_now.html", **values)
+
+
+@bp.get("/overview/day")
+@needs(Role.READER)
+def show_day() -> Response:
+    """The panel with the runs of a day and the parts of the instance."""
+    shared = services()
+    with shared.database(shared.autocommit) as connection:
+        found = _snapshot(connection)
+        values = _day(connection, found)
+    return panel("overview/_day.html", **values, facts=found, found=overview(found))
 
 
 @bp.get("/overview/progress")
@@ -249,6 +251,22 @@ def _run_label(said: Overview) -> str:
     """The label of the button that requests a run."""
     is_worrying = said.state in {OverviewState.DOWN, OverviewState.LATE, OverviewState.FAILED}
     return "Try now" if is_worrying else "Run now"
+
+
+def _day(connection: Connection, found: Snapshot) -> dict[str, Any]:
+    """The runs of a day, and the parts of the instance."""
+    settings = services().settings
+    strip = queries.strip(connection, found.now)
+    return {
+        "strip": strip,
+        "strip_sum": _sum(strip),
+        "strip_words": _STRIP_WORDS,
+        "parts": queries.parts(connection, found.now),
+        "store": check_store(),
+        "database_seconds": queries.round_trip(connection),
+        "source_bucket": settings.source_bucket,
+        "interval": settings.etl_interval,
+    }
 
 
 def _sum(strip: queries.Strip) -> str:
