@@ -34,6 +34,11 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {plural}" if plural and count != 1 else phrases.counted(count, noun)
 
 
+def at_most(count: int, most: int) -> str:
+    """A number that was counted no further than `most`: 214, more than 10,000."""
+    return f"more than {most:,}" if count > most else f"{count:,}"
+
+
 def percent(part: float, whole: float) -> str:
     """A share in whole percent; 0 % only for nothing, 100 % only for all."""
     if not whole:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from api.ui import words
 from api.ui.states import StateShape
 from etl.db.runs import run_row
-from etl.model.values import RunOutcome
+from etl.model.values import IMAGE_PROBLEM_CODES, RunOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 HOURS = 24
 HALF_HOURS = 48
+MOST_EVENTS = 10_000  # counted; more are only said to be more
 
 _CHANGES = """
 SELECT dataset, hour, rows_inserted + rows_restored - rows_retired AS growth,
@@ -38,14 +40,17 @@ FROM run_half_hour WHERE half_hour >= :start
 ORDER BY half_hour
 """
 
+# Events are counted up to :most, from the newest back.
 _PARTS = """
-SELECT (SELECT count(*) FROM bucket_event WHERE received_at >= :start) AS events,
-       (SELECT count(*) FROM bucket_event WHERE handled_by_run IS NULL) AS waiting,
-       (SELECT max(received_at) FROM bucket_event) AS last_event_at,
-       (SELECT coalesce(sum(CAST(counts->>'found_by_reconcile' AS bigint)), 0)
+SELECT (SELECT count(*) FROM (SELECT received_at FROM bucket_event ORDER BY id DESC LIMIT :most)
+        AS newest WHERE received_at >= :start) AS events,
+       (SELECT count(*) FROM (SELECT FROM bucket_event WHERE handled_by_run IS NULL LIMIT :most)
+        AS waiting) AS waiting,
+       (SELECT coalesce(sum(CAST(counts->>'found_by_reconcile' AS bigint)), 0)::bigint
         FROM run WHERE finished_at >= :start AND state = 'succeeded') AS missed,
-       (SELECT count(*) FROM image WHERE state = 'ready') AS ready,
-       (SELECT count(*) FROM image WHERE state <> 'ready') AS faulty
+       (SELECT coalesce(sum(attached), 0)::bigint FROM dataset_tally) AS attached,
+       (SELECT coalesce(sum(objects), 0)::bigint FROM problem_tally
+        WHERE code = ANY (CAST(:image_codes AS text[]))) AS faulty_images
 """
 
 _PUBLICATIONS = """
@@ -125,14 +130,14 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Figures of the parts of the instance."""
+    """Figures of the parts of the instance; events are counted up to MOST_EVENTS."""
 
-    events: int
-    waiting: int
-    last_event_at: datetime | None
+    events: str
+    waiting: str
+    has_waiting: bool
     missed: int
-    images_ready: int
-    images_faulty: int
+    attached: int
+    faulty_images: int
     publications: tuple[Publication, ...]
 
 
@@ -203,18 +208,20 @@ def _of_half_hour(start: datetime, rows: list[Any]) -> HalfHour:
 
 def parts(connection: Connection, now: datetime) -> Parts:
     """The figures of the parts."""
-    row = connection.execute(text(_PARTS), {"start": now - timedelta(hours=HOURS)}).one()
-    published = connection.execute(text(_PUBLICATIONS)).all()
+    values = {
+        "start": now - timedelta(hours=HOURS),
+        "most": MOST_EVENTS + 1,
+        "image_codes": list(IMAGE_PROBLEM_CODES.values()),
+    }
+    row = connection.execute(text(_PARTS), values).one()
     return Parts(
-        row.events,
-        row.waiting,
-        row.last_event_at,
+        words.at_most(row.events, MOST_EVENTS),
+        words.at_most(row.waiting, MOST_EVENTS),
+        row.waiting > 0,
         row.missed,
-        row.ready,
-        row.faulty,
-        tuple(
-            Publication(one.name, one.dataset, one.run_id, one.published_at) for one in published
-        ),
+        row.attached,
+        row.faulty_images,
+        tuple(Publication(*one) for one in connection.execute(text(_PUBLICATIONS))),
     )
 
 
