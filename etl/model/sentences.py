@@ -68,8 +68,8 @@ def said(found: Snapshot) -> Said:  # noqa: PLR0911 - one for each state
     if since is None:
         return Said(OverviewState.WAITING, "Waiting", phrase("No run has committed yet."))
     if not any(one.rows or one.objects for one in found.datasets):
-        start = "Everything is running. " if found.has_scheduler else ""
-        text = f"{start}{found.bucket} is empty."
+        lead = "Everything is running. " if found.has_scheduler else ""
+        text = f"{lead}{found.bucket} is empty."
         return Said(OverviewState.EMPTY, "Nothing to load yet", phrase(text))
     sentence = phrase("All in sync since ", ShownTime(since), ".")
     return Said(OverviewState.IN_SYNC, "In sync", sentence)
