@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
+from waitress.adjustments import Adjustments
 
 from api import create_app
+from api.http.bodies import SMALL_BYTES
 from api.http.pages import is_page
+from api.security.auth import keyring_of, sessions_of
 from api.security.limits import MAX_INVALID_KEYS
 from api.security.sessions import COOKIE
+from api.server.parser import RequestParser
 from etl.model.roles import Role, entry_for, new_key
 from etl.settings import Settings, key_file
 from tests.ui_client import BROWSER, read, send, visit
@@ -275,3 +279,35 @@ def test_a_remote_visitor_of_an_instance_without_keys_is_refused(make: Callable[
     seen = visit(client, "/ui/")
     assert seen.status == 403
     assert "serves only its own machine" in seen.h1
+
+
+def test_only_a_session_that_may_upload_may_send_a_large_body(locked: APIFlask, settings: Settings):
+    """The server rejects it before it reads, and knows the cookie only on pages."""
+    cookies = {}
+    for role in (Role.READER, Role.WRITER):
+        client = locked.test_client()
+        sign_in(client, KEYS[role])
+        cookie = client.get_cookie(COOKIE, path="/ui")
+        assert cookie is not None
+        cookies[role] = f"{COOKIE}={cookie.value}"
+
+    def limit(method: str, path: str, cookie: str) -> int:
+        head = f"{method} {path} HTTP/1.1\r\nHost: a\r\nCookie: a=b; {cookie}\r\n".encode()
+        request = RequestParser(
+            Adjustments(),
+            settings=settings,
+            keyring=keyring_of(locked),
+            sessions=sessions_of(locked),
+        )
+        request.parse_header(head)
+        return int(request.max_body_bytes)
+
+    upload = f"/ui/objects/{settings.source_bucket}/a"
+    large, small = settings.object_max_size, SMALL_BYTES
+    assert limit("PUT", upload, cookies[Role.WRITER]) == large
+    assert limit("POST", "/ui/documents", cookies[Role.WRITER]) == settings.document_max_size
+    assert limit("POST", "/ui/check", cookies[Role.READER]) == settings.check_max_size
+    assert limit("PUT", upload, cookies[Role.READER]) == small
+    assert limit("PUT", upload, f"{cookies[Role.WRITER]}x") == limit("PUT", upload, "") == small
+    assert limit("PUT", upload.removeprefix("/ui"), cookies[Role.WRITER]) == small
+    assert limit("PUT", "/ui/objects/none/a", cookies[Role.WRITER]) == small
