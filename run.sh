@@ -193,17 +193,30 @@ uses_kafka() {
         { [ -e .env ] && grep -q '^KAFKA_BOOTSTRAP_SERVERS=.' .env; }
 }
 
-ensure_runtime() {
-    if uses_kafka "$@"; then
-        ensure 'Bucketline and its Kafka client' requirements.lock requirements-kafka.lock
-    else
-        ensure Bucketline requirements.lock
-    fi
+# Whether OpenTelemetry is needed: because traces have a destination.
+uses_traces() {
+    [ -n "${OTEL_EXPORTER_OTLP_ENDPOINT-}" ] ||
+        { [ -e .env ] && grep -q '^OTEL_EXPORTER_OTLP_ENDPOINT=.' .env; }
 }
 
-tools='requirements.lock requirements-kafka.lock requirements-dev.lock'
-
 # shellcheck disable=SC2086 # the list is split into words on purpose, here and below
+ensure_runtime() {
+    what=Bucketline
+    locks=requirements.lock
+    if uses_kafka "$@"; then
+        what="$what and its Kafka client"
+        locks="$locks requirements-kafka.lock"
+    fi
+    if uses_traces; then
+        what="$what and OpenTelemetry"
+        locks="$locks requirements-otel.lock"
+    fi
+    ensure "$what" $locks
+}
+
+tools='requirements.lock requirements-kafka.lock requirements-otel.lock requirements-dev.lock'
+
+# shellcheck disable=SC2086
 ensure_tools() { ensure 'Bucketline and its test tools' $tools; }
 
 # shellcheck disable=SC2086

@@ -135,5 +135,5 @@ class _LogLine:
         error = str(self._status) if self._status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
         name = f"{method} {self._route}" if self._route else str(method)
         began_at = ended_at - int(seconds * 1e9)
-        span = traces.Span(name, began_at, ended_at, attributes, error)
+        span = traces.TraceSpan(name, began_at, ended_at, attributes, error)
         traces.record(span, parent=self._parent)

@@ -1,4 +1,4 @@
-"""A check that is made now and then, in a thread of its own, so that nobody waits for it."""
+"""A check that is made now and then, in a thread of its own, so that no request waits for it."""
 
 from __future__ import annotations
 

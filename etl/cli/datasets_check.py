@@ -23,7 +23,7 @@ from etl.settings import read_settings
 from etl.settings.declared import file_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from etl.model.dataset import Dataset
     from etl.model.errors import EtlError
@@ -56,8 +56,10 @@ def check_command(*, name: str | None, shows_all: bool, as_json: bool) -> None:
         from etl.storage.client import ObjectStore
         from etl.sync.apply import planned
 
-        every = datasets or tuple(installed_datasets(settings)) or (USERS,)
+        known = installed_datasets(settings)
+        every = datasets or tuple(known) or (USERS,)
         changes, refused = planned(settings, every)
+        changes |= _new(every, known, refused)
         checker = _Checker(ObjectStore(settings), settings, every, found)
         for dataset in every:
             if name in {None, dataset.name}:
@@ -68,6 +70,20 @@ def check_command(*, name: str | None, shows_all: bool, as_json: bool) -> None:
                     print_lines(stdout_console(), sample.lines())
     found.has_errors |= any(one.errors for one in samples)
     found.end(datasets=[one.as_json() for one in samples])
+
+
+def _new(
+    datasets: Sequence[Dataset], known: Sequence[Dataset], refused: Container[str]
+) -> dict[str, list[str]]:
+    """What `datasets apply` would create, as it says it."""
+    from etl.sync.declared import new_table
+
+    names = {one.name for one in known}
+    return {
+        one.name: [new_table(one)]
+        for one in datasets
+        if one.name not in names and one.name not in refused
+    }
 
 
 @dataclass

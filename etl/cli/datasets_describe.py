@@ -7,7 +7,8 @@ import random
 import shlex
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import click
 
@@ -18,7 +19,8 @@ from etl.cli.check import readable_file
 from etl.cli.common import callers_path, console, print_lines, warn
 from etl.cli.completion import file_names
 from etl.model.errors import ConfigurationError, EtlError, ObjectStoreUnavailable
-from etl.model.formats import FORMATS
+from etl.model.formats import FORMATS, SourceFormat, format_of
+from etl.model.keys import has_ignored_name
 from etl.model.patterns import NAME, PatternFault, Patterns, folded
 from etl.model.routing import Router
 from etl.model.safe_text import printable
@@ -35,8 +37,11 @@ if TYPE_CHECKING:
     from etl.settings import Settings
     from etl.storage.client import ObjectStore
 
+_File: TypeAlias = tuple[str, Path]  # the name, as given or below the folder that is, and the path
+
 DEFAULT_OBJECTS = 20
 _SHOWN = 5
+_MOST_DIGITS = 2  # of the number of a sheet; longer ones are names
 _PART_BYTES = 2 * 1024 * 1024
 
 
@@ -52,6 +57,7 @@ _PART_BYTES = 2 * 1024 * 1024
     type=click.Choice([one.value for one in FORMATS]),
     help="Format of all files.",
 )
+@click.option("--sheet", metavar="SHEET", help="Sheet of workbooks: its name, or its number.")
 @click.option(
     "--sample",
     "count",
@@ -61,19 +67,20 @@ _PART_BYTES = 2 * 1024 * 1024
     metavar="N",
     help="How many of the files or objects are read.",
 )
-def describe_command(
+def describe_command(  # noqa: PLR0913 - each an option
     *,
     given: tuple[str, ...],
     name: str | None,
     bucket: str | None,
     format_: str | None,
+    sheet: str | None,
     count: int,
 ) -> None:
     """Print a declaration for datasets.toml, guessed from objects or local files.
 
-    An argument that exists as a local file is that file; all others are patterns of object keys.
-    Reads up to 100,000 rows. Comments mark what is uncertain. The sampled rows are checked against
-    the declaration before it is printed. Nothing is stored.
+    An argument that exists as a local file or folder is that file, or the files in that folder; all
+    others are patterns of object keys. Reads up to 100,000 rows. Comments mark what is uncertain.
+    The sampled rows are checked against the declaration before it is printed. Nothing is stored.
     """
     if name is not None and not NAME.fullmatch(name):
         raise click.BadParameter("Use 1 to 48 letters, digits and _.", param_hint="--name")
@@ -81,29 +88,45 @@ def describe_command(
     settings = read_settings()
     files = [one for one in given if callers_path(one).exists()]
     patterns = [one for one in given if one not in files]
+    found = [file for one in files for file in _files(one, settings, format_)]
+    asked = _Asked(name, bucket, format_, _sheet(sheet))
     with ExitStack() as stack:
-        sampled = [_local(one) for one in files[:count]]
+        sampled = [_local(one) for one in _some(found, count)]
         if patterns:
             sampled += _objects(stack, settings, patterns, bucket, count)
-        described = _describe(settings, sampled, files, patterns, (name, bucket, format_))
+        described = _describe(settings, sampled, [key for key, _ in found], patterns, asked)
     taken = _taken(settings, described.dataset, sampled)
     click.echo(described.text, nl=False)  # perhaps into datasets.toml, which is read before
     _report(settings, described, taken, files)
 
 
+class _Asked(NamedTuple):
+    """What the options give of the declaration."""
+
+    name: str | None
+    bucket: str | None
+    format: str | None
+    sheet: str | int | None
+
+
+def _sheet(given: str | None) -> str | int | None:
+    """The sheet as in a declaration: its number, or its name, which may be a year."""
+    is_number = given is not None and given.isascii() and given.isdecimal()
+    return int(given) if given and is_number and len(given) <= _MOST_DIGITS else given
+
+
 def _describe(
     settings: Settings,
     sampled: Sequence[Sampled],
-    files: Sequence[str],
+    keys: Sequence[str],
     patterns: Sequence[str],
-    options: tuple[str | None, str | None, str | None],
+    asked: _Asked,
 ) -> Described:
     from etl.cli.describing import describe_objects, existing, named_place
     from etl.read.describe.block import DatasetPlace
     from etl.read.describe.place import include_of
 
-    name, bucket, format_ = options
-    keys = [posixpath.normpath(one) for one in files]
+    name, bucket = asked.name, asked.bucket
     include = (*patterns, *(include_of(keys) if keys else ()))
     own = "" if bucket in {None, settings.source_bucket} else str(bucket)
     before = existing(settings.datasets_path)
@@ -112,22 +135,60 @@ def _describe(
             f"{settings.datasets_path} has a dataset named {name} already.",
             hint="Choose another name with --name.",
         )
-    place = DatasetPlace(name=name or "", include=include, bucket=own, format=format_)
+    place = DatasetPlace(
+        name=name or "", include=include, bucket=own, format=asked.format, sheet=asked.sheet
+    )
     place = named_place(place, before, [*keys, *patterns])
     return describe_objects(sampled, place, settings, before)
 
 
-def _local(given: str) -> Sampled:
+def _files(given: str, settings: Settings, format_: str | None) -> list[_File]:
+    """The file, or the files in a folder that have rows: their names and paths.
+
+    Raises:  ConfigurationError when the folder has none.
+    """
+    from etl.read.describe.sample import probe
+    from etl.storage.folder import files_of
+
+    path, name = callers_path(given), posixpath.normpath(given)
+    if not path.is_dir():
+        return [(name, readable_file(given))]
+    reads = probe(None if format_ is None else SourceFormat(format_))
+    own = (settings.local_dir, Path(".env"))
+    found = [
+        (posixpath.join(name, one.key), one.path)
+        for one in files_of([path], own=own).files
+        if format_of(reads, one.key) and not has_ignored_name(one.key) and one.path.stat().st_size
+    ]
+    if not found:
+        raise ConfigurationError(
+            f"The folder {printable(given)} has no file with rows of a known format.",
+            hint=f"Name the format with --format: {', '.join(FORMATS)}.",
+        )
+    return found
+
+
+def _has_only_rows(given: str, settings: Settings, format_: str | None) -> bool:
+    """Whether it is a file, or a folder without files that `check` cannot read as the dataset."""
+    path = callers_path(given)
+    if not path.is_dir():
+        return True
+    every = sum(1 for one in path.rglob("*") if one.is_file())
+    return len(_files(given, settings, format_)) == every
+
+
+def _some(files: Sequence[_File], count: int) -> list[_File]:
+    """The files, or a random sample of them, the same for the same files."""
+    if len(files) <= count:
+        return list(files)
+    return sorted(random.Random(0).sample(files, count))  # noqa: S311 - not for secrets
+
+
+def _local(file: _File) -> Sampled:
     from etl.cli.describing import Sampled
 
-    path = callers_path(given)
-    if path.is_dir():
-        raise ConfigurationError(
-            f"{printable(given)} is a folder.",
-            hint="Name its files, or write a pattern of object keys, such as orders/**/*.csv.",
-        )
-    path = readable_file(given)
-    return Sampled(local_source(posixpath.normpath(given), path), partial(local_parts, path))
+    name, path = file
+    return Sampled(local_source(name, path), partial(local_parts, path))
 
 
 def _objects(
@@ -229,11 +290,15 @@ def _report(
         warn(f"{printable(problem.key)} was left out: {problem.note}")
     _report_rejected(described.rejected)
     name = described.dataset.name
-    check = f"`./run.sh check {shlex.join(files)} --dataset {name}`" if files else ""
+    uploads = _uploads(settings, described.dataset, files)
+    if files and all(_has_only_rows(one, settings, described.dataset.format) for one in files):
+        check = f"`./run.sh check {shlex.join(files)} --dataset {name}`"
+        steps = [f"  {check}  checks files against it", *uploads]
+    else:
+        steps = [*uploads, f"  `./run.sh datasets check {name}`  checks objects against it"]
     steps = [
         "Next: append the block to datasets.toml, and correct it where a comment says so. Then:",
-        f"  {check or f'`./run.sh datasets check {name}`'}  checks files against it",
-        *_uploads(settings, described.dataset, files),
+        *steps,
         "  `./run.sh run`  loads the table",
     ]
     print_lines(console, [render.sentence(one) for one in steps])
@@ -244,14 +309,18 @@ def _uploads(settings: Settings, dataset: Dataset, files: Sequence[str]) -> list
 
     `seed` fills SOURCE_BUCKET only.
     """
-    from etl.read.describe.place import upload_prefix
+    from etl.read.describe.place import folder_prefix, upload_prefix
 
     if dataset.bucket not in {"", settings.source_bucket}:
         return []
     below: dict[str, list[str]] = {}
     keys: set[str] = set()
     for file in files:
-        prefix = upload_prefix(file, dataset.include, keys)
+        if callers_path(file).is_dir():
+            names = [name for name, _ in _files(file, settings, dataset.format)]
+            prefix = folder_prefix(file, names, dataset.include)
+        else:
+            prefix = upload_prefix(file, dataset.include, keys)
         if prefix is None:
             return []
         keys.add(posixpath.join(prefix, posixpath.basename(file)))

@@ -94,6 +94,7 @@ def describe_objects(
     Raises:  ConfigurationError when none of them can be read, or none has a row.
     """
     place = _with_format(place, sampled)
+    _check_sheet(place, sampled)
     objects, unread = _with_same_header(*_read(sampled, place))
     if not objects:
         raise _unreadable(unread[0])
@@ -127,6 +128,18 @@ def _with_format(place: DatasetPlace, sampled: Sequence[Sampled]) -> DatasetPlac
                 hint=f"The formats are {', '.join(FORMATS)}.",
             )
     return place
+
+
+def _check_sheet(place: DatasetPlace, sampled: Sequence[Sampled]) -> None:
+    """Raises:  ConfigurationError when there is a sheet, but no workbook."""
+    formats = [format_of(_probe(place), one.source.key) for one in sampled]
+    has_workbook = any(one is not None and one.format is SourceFormat.XLSX for one in formats)
+    if place.sheet is not None and not has_workbook:
+        raise ConfigurationError(
+            f"{printable(sampled[0].source.key)} is no workbook, so it has no sheet"
+            f" {toml(place.sheet)}.",
+            hint="Leave out --sheet.",
+        )
 
 
 def _sniffed(one: Sampled) -> SourceFormat:
@@ -186,10 +199,7 @@ def _without_rows(one: SampledObject) -> ConfigurationError:
         )
     hint = "Name a file with rows."
     if one.key.lower().endswith(".xlsx"):
-        hint += (
-            " If they are in another sheet, make it the first one in a copy of the workbook,"
-            " describe the copy, and add `sheet` to the declaration."
-        )
+        hint += " If they are in another sheet, name it: `--sheet NAME`."
     return ConfigurationError(f"{key} has no rows, so its types cannot be guessed.", hint=hint)
 
 
@@ -258,7 +268,7 @@ def _is_tsv(place: DatasetPlace, key: str) -> bool:
 
 
 def _probe(place: DatasetPlace) -> Dataset:
-    return probe(None if place.format is None else SourceFormat(place.format))
+    return probe(None if place.format is None else SourceFormat(place.format), place.sheet)
 
 
 def _with_hive(place: DatasetPlace, objects: Sequence[SampledObject]) -> DatasetPlace:

@@ -86,7 +86,7 @@ def rows_command(  # noqa: PLR0913 - the parameters of the API
     if kind == "table":
         limit = limit or SHOWN_ITEMS
     asked = _Asked(tuple(map(_condition, conditions)), fields, limit, after)
-    with database() as (_, connection), _translating_tables():
+    with database() as (_, connection), _translating_tables(dataset):
         query = _query(connection, dataset, asked, is_retired=retired)
         if kind == "table":
             following = _print_table(connection, query)
@@ -219,7 +219,7 @@ def _has_json_scalar(connection: Connection) -> bool:
 
 
 @contextmanager
-def _translating_tables() -> Iterator[None]:
+def _translating_tables(dataset: str) -> Iterator[None]:
     """Turn the error about a missing table into one with a remedy."""
     import psycopg2
     from sqlalchemy.exc import DBAPIError
@@ -234,5 +234,6 @@ def _translating_tables() -> Iterator[None]:
             raise
         raise ConfigurationError(
             "The table of the dataset, or one of its columns, is missing.",
-            hint="If another client changed it, rebuild it: `./run.sh datasets apply --rebuild`.",
+            hint="If another client changed it, rebuild it:"
+            f" `./run.sh datasets apply --rebuild {dataset}`.",
         ) from error

@@ -19,7 +19,7 @@ from etl.cli.status import holds
 from etl.db import datasets_file
 from etl.db.engine import connect, schemas_of, translating
 from etl.db.runs import database_now, report
-from etl.model.errors import DatabaseUnavailable, RunRefused
+from etl.model.errors import DatabaseUnavailable, RunCanceled, RunRefused
 from etl.model.values import DatasetCounts, RunState
 from etl.runtime.service import ServiceLoop, in_thread
 from etl.sync.declared import load
@@ -97,8 +97,11 @@ class RunNews:
         if message == self._last_error:
             return []
         self._last_error = message
+        name = f"Run {run.id} ({run.trigger})"
+        if run.error["code"] == RunCanceled.__name__:
+            return [f"{name}: {message}"]
         how = "was refused" if run.error["code"] in _REFUSALS else "failed"
-        return [f"Run {run.id} ({run.trigger}) {how}: {message}"]
+        return [f"{name} {how}: {message}"]
 
     def _waits(self, runs: list[RunRow], now: datetime) -> list[str]:
         """A line for a request that waits because another process holds the run lock."""

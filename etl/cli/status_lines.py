@@ -87,6 +87,7 @@ def _attention(one: AttentionItem, found: Overview) -> Lines:
     since = "" if one.since is None else f", since {ShownTime(one.since).text(found.as_of)}"
     place = "" if one.dataset is None else f"{one.dataset}: "
     first, *others = one.text.splitlines()
+    first = first.removesuffix(".") if since else first
     return [
         sentence(f"  {_LABELS[one.kind]:7}{place}{first}{since}"),
         *indented("\n".join(f"       {line}" for line in (*others, one.hint) if line)),

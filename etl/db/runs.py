@@ -56,6 +56,7 @@ UPDATE run SET
     left_out = CAST(:left_out AS text[]), publish_pending = :pending,
     error = CAST(:error AS jsonb)
 WHERE id = :id
+RETURNING id, trigger, outcome, error, started_at, finished_at
 """
 
 _IS_CANCELED = "SELECT cancel_requested_at IS NOT NULL FROM run WHERE id = :id"
@@ -169,15 +170,12 @@ def complete_run(
 
     Raises:  RunCanceled; nothing is committed then.
     """
-    tally = statements("tallies")
-    merged = {name: committed.datasets[name] for name in committed.moved}
-    tallied = [tally["end_runs"], *([tally["add_rows"]] if merged else [])]
+    merged = {name: committed.datasets.get(name, DatasetCounts()) for name in committed.moved}
+    completing = tallies.ending(_COMPLETE, with_rows=bool(merged))
     is_canceled = connection.scalar(
-        text("; ".join([_COMPLETE, *tallied, _IS_CANCELED])),
+        text(f"{completing.text}; {_IS_CANCELED}"),
         {
             "id": run_id,
-            "run_id": run_id,
-            "ids": [run_id],
             "changes": tallies.changes(merged, committed.moved),
             "left_out": sorted(committed.left_out),
             "state": RunState.FAILED if error else RunState.SUCCEEDED,

@@ -1,16 +1,17 @@
 """Tallies: numbers that would take a scan to count, kept in the transaction that changes them.
 
 Other transactions than those of runs change tallies as well, such as that of the image worker.
-Each takes the lock of tallies at its end. So it sees what the others have counted, and nobody waits
+Each takes the lock of tallies at its end. So it sees what the others have counted, and none waits
 long. Only revisions are changed after it, so that no two transactions wait for each other.
 """
 
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from etl.db.engine import schemas_of
 from etl.db.names import tallies_key
@@ -28,57 +29,59 @@ NO_DATASET = ""  # of objects that belong to none
 
 
 class Moved(NamedTuple):
-    """How many more rows a run leaves in the tables of retired and of shadowed rows."""
+    """How many more rows and objects a run leaves.
+
+    They are in the tables of retired and of shadowed rows, and in the manifest.
+    """
 
     retired: int = 0
     shadowed: int = 0
+    objects: int = 0
 
 
 # -- of runs
 
 
-def lock_and_move(
-    connection: Connection,
-    before: Mapping[str, int],
-    held: Collection[tuple[str, str]],
-    question: str,
-    parameters: Mapping[str, object],
+def lock_and_ask(
+    connection: Connection, question: str, parameters: Mapping[str, object]
 ) -> list[dict[str, Any]]:
-    """Lock the tallies, count the objects of datasets, and ask a question, in one round trip.
-
-    `before` is the number of staged objects that the manifest had of each dataset. `held` are the
-    buckets and keys of objects that were staged, but are held.
-    """
-    named = statements("tallies")
-    move = named["move_objects"].replace("{touched}", named["staged"])
+    """Lock the tallies, and ask a question, in one round trip."""
     found = connection.execute(
-        text(f"{named['lock']}; {move}; {question}"),
-        {
-            **_lock(connection),
-            **_held(held),
-            "before": json.dumps(before),
-            **parameters,
-        },
+        text(f"{statements('tallies')['lock']}; {question}"), {**_lock(connection), **parameters}
     )
     return [dict(row) for row in found.mappings()]
 
 
-def count_staged_problems(connection: Connection, held: Collection[tuple[str, str]]) -> None:
+def count_staged_problems(connection: Connection) -> None:
     """Count the problems of the staged objects again. The caller has the lock."""
+    connection.execute(_count_problems("staged"))
+
+
+def count_objects(connection: Connection) -> None:
+    """Count the objects of all datasets again. The caller has the lock."""
+    connection.execute(text(statements("tallies")["count_objects"]))
+
+
+@cache
+def ending(ended: str, *, with_rows: bool) -> TextClause:
+    """The statement that ends a run by the statement `ended`, and counts it.
+
+    Its parameter `changes`, if any, is that of the function.
+    """
     named = statements("tallies")
-    statement = named["count_problems"].replace("{touched}", named["staged"])
-    connection.execute(text(statement), _held(held))
+    rest = named["add_rows"] if with_rows else "SELECT"
+    return text(f"{named['end_runs'].replace('{ended}', ended)} {rest}")
 
 
 def changes(counts: Mapping[str, DatasetCounts], moved: Mapping[str, Moved]) -> str:
-    """The parameter of `add_rows`: what a run did to the rows of the datasets that it merged."""
+    """What a run did to the rows of the datasets that it merged, as JSON."""
     return json.dumps(
         [
             {
                 "dataset": name,
                 "rows": one.live,
                 "attached": one.attached,
-                **moved.get(name, Moved())._asdict(),
+                **moved[name]._asdict(),
                 **_counters(one),
             }
             for name, one in counts.items()
@@ -93,11 +96,8 @@ def _counters(counts: DatasetCounts) -> dict[str, int]:
 
 def end_runs(connection: Connection, run_ids: Sequence[int]) -> None:
     """Count runs that have just ended, in the transaction that ends them."""
-    connection.execute(text(statements("tallies")["end_runs"]), {"ids": list(run_ids)})
-
-
-def _held(held: Collection[tuple[str, str]]) -> dict[str, list[str]]:
-    return {"held_buckets": [one[0] for one in held], "held_keys": [one[1] for one in held]}
+    ended = statements("tallies")["ended"]
+    connection.execute(ending(ended, with_rows=False), {"ids": list(run_ids)})
 
 
 # -- of others
@@ -110,12 +110,14 @@ def lock(connection: Connection) -> None:
 
 def count_problems(connection: Connection, bucket: str, keys: Collection[str]) -> None:
     """Count the problems of these objects again; the last thing before the caller's commit."""
-    if not keys:
-        return
     lock(connection)
+    connection.execute(_count_problems("named"), {"bucket": bucket, "keys": sorted(set(keys))})
+
+
+@cache
+def _count_problems(touched: str) -> TextClause:
     named = statements("tallies")
-    statement = named["count_problems"].replace("{touched}", named["named"])
-    connection.execute(text(statement), {"bucket": bucket, "keys": sorted(set(keys))})
+    return text(named["count_problems"].replace("{touched}", named[touched]))
 
 
 def recount(connection: Connection, sql: DatasetSql) -> None:

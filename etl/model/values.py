@@ -281,6 +281,11 @@ class DatasetCounts(_SharedCounts):
     attached: int = 0
 
     @property
+    def objects_gained(self) -> int:
+        """How many more objects the dataset has, if none was kept as it was."""
+        return self.objects_added - self.objects_removed
+
+    @property
     def changed(self) -> int:
         """The number of inserted, updated, restored and retired rows."""
         return sum(self.changes.values())

@@ -16,13 +16,13 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etl.runtime.traces import Span
+    from etl.runtime.traces import TraceSpan
 
 TIMEOUT_SECONDS = 5
 _SERVICE_NAME = "OTEL_SERVICE_NAME"
 
 
-class Sender:
+class SpanSender:
     """Sends spans in the background, to the path /v1/traces of an endpoint."""
 
     def __init__(self, endpoint: str, version: str) -> None:
@@ -33,7 +33,7 @@ class Sender:
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("bucketline", version)
 
-    def send(self, span: Span, parts: Sequence[Span], parent: str | None) -> None:
+    def send(self, span: TraceSpan, parts: Sequence[TraceSpan], parent: str | None) -> None:
         """Send a span and its parts; see `traces.record`."""
         context = Context()
         if parent is not None:
@@ -43,7 +43,7 @@ class Sender:
         for one in parts:
             self._send(one, context, SpanKind.INTERNAL)
 
-    def _send(self, span: Span, context: Context, kind: SpanKind) -> Context:
+    def _send(self, span: TraceSpan, context: Context, kind: SpanKind) -> Context:
         """Send a span; return the context of its parts."""
         sent = self._tracer.start_span(
             span.name,

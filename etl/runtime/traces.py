@@ -14,14 +14,14 @@ from etl.model.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from etl.runtime.otlp import Sender
+    from etl.runtime.otlp import SpanSender
 
 Attributes: TypeAlias = "Mapping[str, str | int | float | bool]"
 
-_sender: Sender | None = None  # one per process, as in OpenTelemetry
+_sender: SpanSender | None = None  # one per process, as in OpenTelemetry
 
 
-class Span(NamedTuple):
+class TraceSpan(NamedTuple):
     """What has ended: times in nanoseconds since 1970. `error` is why it failed, if it did."""
 
     name: str
@@ -42,11 +42,12 @@ def begin(endpoint: str | None, version: str) -> None:
     if find_spec("opentelemetry") is None:
         raise ConfigurationError(
             "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed.",
-            hint="Install Bucketline with its extra: `pipx install 'bucketline[otel]'`.",
+            hint="With ./run.sh, the next start installs it. Elsewhere, install Bucketline with its"
+            " extra: `pipx install 'bucketline[otel]'`.",
         )
-    from etl.runtime.otlp import Sender  # noqa: PLC0415 - an extra
+    from etl.runtime.otlp import SpanSender  # noqa: PLC0415 - an extra
 
-    _sender = Sender(endpoint, version)
+    _sender = SpanSender(endpoint, version)
 
 
 def end() -> None:
@@ -62,7 +63,7 @@ def is_on() -> bool:
     return _sender is not None
 
 
-def record(span: Span, parts: Sequence[Span] = (), *, parent: str | None = None) -> None:
+def record(span: TraceSpan, parts: Sequence[TraceSpan] = (), *, parent: str | None = None) -> None:
     """Send a span and its parts. `parent` is the header `traceparent` of a request to this process.
 
     Without `parent`, the span is the root of a new trace.

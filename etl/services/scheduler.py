@@ -30,6 +30,7 @@ from etl.model.errors import (
     EtlError,
     RightMissing,
     RunAlreadyActive,
+    RunCanceled,
     TransientError,
 )
 from etl.model.values import RunReport, Trigger
@@ -222,6 +223,9 @@ class Scheduler(ServiceLoop):
         except TransientError as error:
             log.warning("run failed; will retry", reason=error.message, hint=error.hint)
             self._retries.run.arm()
+            return True
+        except RunCanceled as error:
+            log.info("run canceled", reason=error.message)
             return True
         except EtlError as error:
             reason = " ".join(error.message.splitlines())

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
-from etl.db import tallies
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch, DatabaseUnavailable
 from etl.model.values import Counts, DatasetCounts
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
 
 def staged_objects(
     connection: Connection, expected: int
-) -> tuple[dict[str | None, int], frozenset[str], dict[str, int]]:
+) -> tuple[dict[str | None, int], frozenset[str]]:
     """The number of objects in staging by dataset, also of those with nothing but problems.
 
-    Also returns the datasets with an open hold, and how many of the staged objects each had.
+    Also returns the datasets with an open hold.
 
     Raises:  DatabaseUnavailable after a crash of PostgreSQL, which empties unlogged tables.
     """
@@ -35,8 +34,7 @@ def staged_objects(
             f"Staging holds {found} of the {expected} objects written: PostgreSQL was restarted."
         )
     staged = {row.dataset: int(row.objects + row.gone) for row in rows if row.in_staging}
-    known = {row.dataset or tallies.NO_DATASET: int(row.known) for row in rows if row.known}
-    return staged, frozenset(row.dataset for row in rows if row.is_held), known
+    return staged, frozenset(row.dataset for row in rows if row.is_held)
 
 
 def totals(connection: Connection, sql: DatasetSql, before: Committed) -> DatasetCounts:

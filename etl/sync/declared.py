@@ -168,9 +168,14 @@ def changes(before: Declared, datasets: Sequence[Dataset]) -> dict[str, list[str
     }
 
 
+def new_table(dataset: Dataset) -> str:
+    """The sentence on a dataset that is not installed yet."""
+    return f"New: the table {dataset.table}."
+
+
 def _changes(former: Dataset | None, dataset: Dataset) -> list[str]:
     if former is None:
-        return [f"New: the table {dataset.table}."]
+        return [new_table(dataset)]
     found = [change.sentence for change in compare(former, dataset)]
     if not found and former != dataset:
         found.append("Changed; its table and its rows stay as they are.")

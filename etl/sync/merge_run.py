@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from etl.db import tallies
 from etl.db.runs import Committed, retired_by_events
 from etl.db.sql import statements
+from etl.db.tallies import Moved
 from etl.model.declaration import reading_hash
 from etl.model.errors import AccountingMismatch, DatasetRefused
 from etl.model.values import DatasetCounts
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from etl.db.dataset_sql import DatasetSql
-    from etl.db.tallies import Moved
     from etl.model.errors import EtlError
     from etl.sync.run import CurrentRun
 
@@ -62,11 +62,17 @@ class Merged:
 
 
 class _Done(NamedTuple):
-    """What was done to one dataset."""
+    """What was done to one dataset; carefully, if objects of blocked rows may be kept."""
 
     counts: DatasetCounts
     held: Held
     moved: Moved
+    is_careful: bool
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether some of its staged objects are in the manifest as they were before."""
+        return self.is_careful or bool(self.held.lost)
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ class RunMerge:
         connection = self.run.connection
         self.run.successors.note_transactions(connection)
         has_left = self._find_left()
-        staged, open_holds, known = staged_objects(connection, self.run.stats.staged)
+        staged, open_holds = staged_objects(connection, self.run.stats.staged)
         wanted = staged.keys() | open_holds if self.run.is_full else staged.keys()
         if self.run.rebuild is not None:  # of which no object may be left
             wanted |= {self.run.rebuild.name}
@@ -109,7 +115,8 @@ class RunMerge:
             self._merge_others()
         if has_left:
             self._keep_left([*failures, *self.paused], held)
-        committed = self._committed(done, known)
+        is_plain = not (self.run.is_full or failures or has_left)
+        committed = self._committed(done, is_plain=is_plain)
         size = self.run.stats.staged + committed.counts.rows_read
         self.run.successors.drop(connection)
         staging_tables.clear(connection, self.datasets, is_small=size <= self.thresholds.small)
@@ -196,7 +203,7 @@ class RunMerge:
                 if not rule.holds(lost, live):
                     self._complete(task, counts, held, is_open=is_open)
                     savepoint.commit()
-                    return _Done(counts, held, moved)
+                    return _Done(counts, held, moved, task.is_careful)
                 if task.rebuild is not None:
                     raise task.rebuild.refusal(lost, counts)
                 losing = losing_objects(connection, task)
@@ -275,13 +282,14 @@ class RunMerge:
 
     # -- counting
 
-    def _committed(self, done: Mapping[str, _Done], known: Mapping[str, int]) -> Committed:
+    def _committed(self, done: Mapping[str, _Done], *, is_plain: bool) -> Committed:
         """The counts of the run: those of the datasets merged, and the totals of all others.
 
-        `known` is the number of staged objects that each dataset had.
+        A run is plain if each object that it added or removed now is, or is not, in the manifest.
         """
         connection = self.run.connection
-        found, problems = self._count_objects(done, known)
+        found = self._tally(done)
+        problems = int(found[0]["problems"])
         objects = {
             row["dataset"]: {k: v for k, v in row.items() if k not in _OF_ALL_DATASETS}
             for row in found
@@ -298,30 +306,27 @@ class RunMerge:
                 by_dataset[name] = totals(connection, sql, self.before)
         others = DatasetCounts(**objects.get(None, {}))
         moved = {name: one.moved for name, one in done.items()}
+        if is_plain and not any(one.is_odd for one in done.values()):
+            moved = {
+                name: moved.get(name, Moved())._replace(objects=one.objects_gained)
+                for name, one in {**by_dataset, tallies.NO_DATASET: others}.items()
+                if name in done or one.objects_gained
+            }
+        else:
+            tallies.count_objects(connection)
         return Committed(summed(by_dataset, others, problems), by_dataset, moved=moved)
 
-    def _count_objects(
-        self, done: Mapping[str, _Done], known: Mapping[str, int]
-    ) -> tuple[list[dict[str, Any]], int]:
-        """Count objects and problems, also for the tallies, which stay locked until the commit.
-
-        Returns the figures by dataset, and the number of problems.
-        """
-        connection, question = self.run.connection, statements("figures")["objects"]
-        held = [
-            (sql.dataset.bucket or self.source_bucket, key)
-            for sql in self.datasets
-            if sql.dataset.name in done
-            for key in done[sql.dataset.name].held.lost
-        ]
-        found = tallies.lock_and_move(connection, known, held, question, {"run_id": self.run.id})
+    def _tally(self, done: Mapping[str, _Done]) -> list[dict[str, Any]]:
+        """Count problems for the tallies, which stay locked until the commit; return figures."""
+        connection = self.run.connection
+        question = statements("figures")["objects"]
+        found = tallies.lock_and_ask(connection, question, {"run_id": self.run.id})
         if found[0]["problems"] or found[0]["had_problems"]:
-            tallies.count_staged_problems(connection, held)
-        if self.run.rebuild is not None:
-            for sql in self.datasets:
-                if sql.dataset.name in done:
-                    tallies.recount(connection, sql)
-        return found, int(found[0]["problems"])
+            tallies.count_staged_problems(connection)
+        for sql in self.datasets if self.run.rebuild is not None else ():
+            if sql.dataset.name in done:
+                tallies.recount(connection, sql)
+        return found
 
 
 def _lost(task: Merge, counts: DatasetCounts) -> tuple[int, int]:

@@ -21,14 +21,14 @@ class Profile:
     """Seconds and rows by step. The time of an inner step is not part of the outer one.
 
     The steps of one thread therefore add up to its time. Work in other threads counts only as
-    the time that this thread waits for it. `began_at` and `ended_at` have the first and the last
-    time of each step, in nanoseconds since 1970.
+    the time that this thread waits for it. `began` and `ended` have the first and the last moment
+    of each step, as time.perf_counter.
     """
 
     def __init__(self) -> None:
-        self.created_at = time.time_ns()
-        self.began_at: dict[str, int] = {}
-        self.ended_at: dict[str, int] = {}
+        self.created = time.perf_counter()
+        self.began: dict[str, float] = {}
+        self.ended: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
         self.rows: dict[str, int] = {}
         self._inner = threading.local()
@@ -37,13 +37,13 @@ class Profile:
     def step(self, name: str) -> Iterator[None]:
         """Add the time of the block to the step."""
         outer, self._inner.seconds = getattr(self._inner, "seconds", 0.0), 0.0
-        self.began_at.setdefault(name, time.time_ns())
         started = time.perf_counter()
+        self.began.setdefault(name, started)
         try:
             yield
         finally:
-            taken = time.perf_counter() - started
-            self.ended_at[name] = time.time_ns()
+            self.ended[name] = time.perf_counter()
+            taken = self.ended[name] - started
             own = taken - self._inner.seconds
             self.seconds[name] = self.seconds.get(name, 0.0) + own
             self._inner.seconds = outer + taken

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from etl.runtime import traces
-from etl.runtime.traces import Span
+from etl.runtime.traces import TraceSpan
 
 if TYPE_CHECKING:
     from etl.runtime.traces import Attributes
@@ -25,10 +25,10 @@ def record(run: CurrentRun, error: str | None = None) -> None:
     trigger = run.trigger.value if run.trigger else "publish"
     attributes: Attributes = {"bucketline.run.id": run.id, "bucketline.run.trigger": trigger}
     steps = [
-        Span(
+        TraceSpan(
             name,
-            profile.began_at[name],
-            profile.ended_at[name],
+            _at(profile.began[name]),
+            _at(profile.ended[name]),
             {
                 "bucketline.step.seconds": profile.seconds[name],
                 "bucketline.step.rows": profile.rows.get(name, 0),
@@ -36,4 +36,10 @@ def record(run: CurrentRun, error: str | None = None) -> None:
         )
         for name in profile.seconds
     ]
-    traces.record(Span("run", profile.created_at, time.time_ns(), attributes, error), steps)
+    span = TraceSpan("run", _at(profile.created), time.time_ns(), attributes, error)
+    traces.record(span, steps)
+
+
+def _at(moment: float) -> int:
+    """The nanoseconds since 1970 of a moment of time.perf_counter."""
+    return time.time_ns() - int((time.perf_counter() - moment) * 1e9)

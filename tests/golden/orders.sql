@@ -457,19 +457,14 @@ FROM (
 SELECT count(*) AS live, coalesce(sum(0), 0)::bigint AS attached FROM "public"."orders";
 -- figures: staged
 SELECT dataset, sum(objects) AS objects, sum(gone) AS gone, bool_or(in_staging) AS in_staging,
-       bool_or(is_held) AS is_held, sum(known) AS known
+       bool_or(is_held) AS is_held
 FROM (SELECT dataset, count(*) FILTER (WHERE change <> 'left') AS objects,
-             count(*) FILTER (WHERE change = 'left') AS gone, true AS in_staging, false AS is_held,
-             0 AS known
+             count(*) FILTER (WHERE change = 'left') AS gone, true AS in_staging, false AS is_held
       FROM staging_object GROUP BY dataset
       UNION ALL
-      SELECT DISTINCT dataset, 0, 0, true, false, 0 FROM staging_problem
+      SELECT DISTINCT dataset, 0, 0, true, false FROM staging_problem
       UNION ALL
-      SELECT dataset, 0, 0, false, true, 0 FROM hold
-      UNION ALL
-      SELECT source_object.dataset, 0, 0, false, false, count(*)
-      FROM staging_object AS staged JOIN source_object USING (bucket, key)
-      WHERE staged.change <> 'left' GROUP BY source_object.dataset) AS found
+      SELECT dataset, 0, 0, false, true FROM hold) AS found
 GROUP BY dataset;
 -- figures: objects
 SELECT objects.*, problem.problems, problem.had_problems

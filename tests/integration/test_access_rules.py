@@ -37,7 +37,7 @@ from tests.user_rows import generate_users
 KEYS = {role: new_key() for role in Role}
 WRONG = new_key()
 PUBLIC = {"GET /", "GET /health", "GET /openapi.json", "GET /docs", "GET /docs/<name>"}
-PUBLIC |= {"GET /static/<path:filename>", "GET /minio-event"}
+PUBLIC |= {"GET /static/<path:filename>", "GET /minio-event", "GET /livez", "GET /readyz"}
 PUBLIC |= {"GET /ui/static/<digest>/<path:name>", "GET /ui/sign-in", "POST /ui/sign-in"}
 PUBLIC |= {"POST /ui/sign-out", "POST /ui/theme"}
 # A check stores nothing. Presigning a download needs the role reader; for an upload, the route

@@ -11,9 +11,11 @@ from etl.db import active_runs, runs
 from etl.db.active_runs import Canceled
 from etl.model.errors import RunCanceled
 from etl.model.values import RunState, Trigger
+from etl.runtime.service import in_thread
+from etl.services.scheduler import Scheduler
 from etl.settings import Settings
 from etl.sync.manager import DataManager
-from tests.conftest import TestBucket
+from tests.conftest import TestBucket, wait_until
 
 
 def cancel(engine: Engine, run_id: int) -> Canceled:
@@ -75,8 +77,9 @@ def test_an_active_run_ends_and_changes_nothing(
 
 
 def test_a_run_that_records_no_progress_is_canceled_when_it_commits(
-    bucket: TestBucket, settings: Settings, engine: Engine
+    bucket: TestBucket, settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr("etl.sync.progress.INTERVAL_SECONDS", 3_600)
     bucket.user("1.csv")
     todo = [lambda: cancel(engine, active(engine))]
     manager = DataManager(settings, progress=lambda *_: todo and todo.pop()())
@@ -135,6 +138,24 @@ def test_the_progress_of_a_run_is_recorded_by_step(
     assert row(engine, run.id)["progress"] == {"step": "read", "done": 3, "total": 3}
 
 
-def test_a_quick_run_records_nothing(bucket: TestBucket, manager: DataManager, engine: Engine):
+def test_a_run_that_ends_within_the_interval_records_nothing(
+    bucket: TestBucket, manager: DataManager, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("etl.sync.progress.INTERVAL_SECONDS", 3_600)
     bucket.user("1.csv")
     assert row(engine, manager.run(Trigger.CLI).id)["progress"] is None
+
+
+def test_a_scheduler_goes_on_after_a_canceled_run(
+    bucket: TestBucket, settings: Settings, engine: Engine
+):
+    bucket.user("1.csv")
+    todo = [lambda: cancel(engine, active(engine))]
+    manager = DataManager(settings, progress=lambda *_: todo and todo.pop()())
+    scheduler = Scheduler(settings, manager)
+    with in_thread(scheduler, "scheduler"):
+        wait_until(lambda: count(engine, "run WHERE outcome = 'canceled'"))
+        with engine.begin() as connection:
+            runs.request_run(connection, Trigger.REQUEST)
+        wait_until(lambda: count(engine, "users"))
+    assert count(engine, "run WHERE outcome = 'canceled'") == 1

@@ -103,6 +103,7 @@ def test_a_file_becomes_rows_that_each_command_shows(
     assert applied.stdout == "orders: New: the table orders.\nlog: New: the table log.\n"
     assert command("run").exit_code == 0
     assert query("SELECT id, amount FROM orders ORDER BY 1")[1] == ("o001", 1.5)
+    assert "New:" not in command("datasets", "check").stdout
     orders, log = json.loads(command("datasets", "list", "--json").stdout)
     assert (orders["rows"], orders["problems"], orders["state"]) == (2, 1, "installed")
     assert (log["rows"], log["problems"], log["hold"]) == (2, 0, None)
@@ -229,7 +230,9 @@ def test_check_reads_objects_as_a_run_would_and_stores_nothing(
     good = command("datasets", "check")
     assert good.exit_code == 0
     assert good.stdout == (
+        "orders: New: the table orders.\n"
         "orders: 1 object, 3 rows read = 3 good + 0 rejected\n"
+        "log: New: the table log.\n"
         "log: 1 object, 1 row read = 1 good + 0 rejected\n"
     )
     bucket.put("orders/2.csv", "id,amount\n,1\n")
@@ -240,7 +243,8 @@ def test_check_reads_objects_as_a_run_would_and_stores_nothing(
     assert (problem["key"], problem["line"], problem["column"]) == ("orders/2.csv", 2, "id")
     assert [one["key"] for one in value["files"]] == ["orders/1.csv", "orders/2.csv"]
     assert [(one["dataset"], one["objects"]) for one in value["datasets"]] == [("orders", 2)]
-    faulty, _, file, orders, log = command("datasets", "check").stdout.splitlines()
+    assert value["datasets"][0]["changes"] == ["New: the table orders."]
+    faulty, _, file, _, orders, _, log = command("datasets", "check").stdout.splitlines()
     assert faulty.startswith("orders/2.csv, line 2, column id: error ")
     assert file == "orders/2.csv (orders): 1 row read = 0 good + 1 rejected"
     assert orders == "orders: 2 objects, 4 rows read = 3 good + 1 rejected"
@@ -512,6 +516,7 @@ def test_check_names_the_dataset_that_takes_all_objects_of_another(
     checked = command("datasets", "check", "log")
     assert checked.exit_code == 0
     assert checked.stdout == (
+        "log: New: the table log.\n"
         "log: 2 objects match its patterns and go to orders, which comes first\n"
     )
 

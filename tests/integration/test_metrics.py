@@ -19,7 +19,9 @@ from api.routes.metric_families import STORED
 from etl.db import runs
 from etl.model.dataset import USERS
 from etl.model.values import RunOutcome, Trigger
+from etl.runtime import traces
 from etl.sync.manager import DataManager
+from tests.collector import collecting
 from tests.conftest import TestBucket
 from tests.sample_datasets import ORDERS
 
@@ -234,6 +236,24 @@ def test_a_scrape_makes_few_statements_and_one_check_of_the_store_every_15_s(
     assert len(executed) <= 20
     (listed,) = shared.store.timings.durations().values()
     assert listed.count == 1
+
+
+# -- traces
+
+
+def test_runs_and_requests_are_traced_without_data(
+    bucket: TestBucket, manager: DataManager, client: FlaskClient
+):
+    bucket.user("secret-id.csv", "Secret")
+    with collecting() as server:
+        manager.run(Trigger.CLI)
+        assert client.get("/data/secret-id").status_code == 200
+        traces.end()
+        names = [one.name for one in server.spans]
+        assert names[0] == "run"
+        assert {"list", "read", "stage", "merge", "publish"} <= set(names)
+        assert names[-1] == "GET /data/{user_id}"
+        assert "ecret" not in str(server.requests)
 
 
 # -- the documents that name the metrics

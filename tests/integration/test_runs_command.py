@@ -75,6 +75,14 @@ def test_uneventful_event_runs_are_one_line_between_others(engine: Engine, comma
     assert len(lines(command("runs", "--all"))) == 8
 
 
+def test_runs_of_earlier_versions_have_fewer_counters(engine: Engine, command: Command):
+    put(engine, Trigger.EVENT, counts={"rows_read": 3})
+    put(engine, Trigger.CLI, counts={"objects_listed": 3})
+    shown = lines(command("runs"))
+    assert shown[2].split()[-4:] == ["0", "3", "0", "0"]
+    assert command("runs", "2").exit_code == 0
+
+
 def test_pages_cover_every_run_once(engine: Engine, command: Command):
     for number in range(9):
         put(engine, Trigger.EVENT if number % 3 else Trigger.CLI)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -20,6 +18,7 @@ from etl.model.errors import ObjectStoreUnavailable
 from etl.model.overview import Overview, overview
 from etl.model.sentences import OverviewState
 from etl.model.values import Trigger
+from etl.runtime.service import in_thread
 from etl.services.scheduler import Scheduler
 from etl.settings import Settings
 from etl.sync.manager import DataManager
@@ -37,18 +36,6 @@ def seen(engine: Engine, settings: Settings) -> Overview:
 def sentence(engine: Engine, settings: Settings) -> str:
     found = seen(engine, settings)
     return found.sentence.text(found.as_of)
-
-
-@contextmanager
-def running(scheduler: Scheduler) -> Iterator[None]:
-    """Run the scheduler in a thread while the block runs."""
-    thread = threading.Thread(target=scheduler.run_forever)
-    thread.start()
-    try:
-        yield
-    finally:
-        scheduler.stop()
-        thread.join(30)
 
 
 def test_first_no_run_has_committed(settings: Settings, engine: Engine):
@@ -170,7 +157,7 @@ def test_the_next_full_run_is_announced_while_a_scheduler_is_up(
 ):
     manager.run(Trigger.CLI)
     assert seen(engine, settings).next_run_at is None
-    with running(Scheduler(settings, manager)):
+    with in_thread(Scheduler(settings, manager), "scheduler"):
         wait_until(lambda: seen(engine, settings).next_run_at is not None)
     wait_until(lambda: seen(engine, settings).next_run_at is None)
 

@@ -126,14 +126,14 @@ def test_a_run_and_the_image_worker_see_what_the_other_has_counted(
     manager.run(Trigger.CLI)
     bucket.put("1.png", "another")
     begun, done = threading.Event(), threading.Event()
-    count = tallies.lock_and_move
+    count = tallies.lock_and_ask
 
     def late(*args: Any) -> list[dict[str, Any]]:  # noqa: ANN401
         begun.set()
         done.wait(10)
         return count(*args)
 
-    monkeypatch.setattr(tallies, "lock_and_move", late)
+    monkeypatch.setattr(tallies, "lock_and_ask", late)
     run = threading.Thread(target=manager.run, args=(Trigger.CLI,))
     run.start()
     assert begun.wait(10)  # the manifest has the new version, uncommitted

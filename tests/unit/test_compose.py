@@ -243,7 +243,11 @@ def test_copied_files_exist_and_are_not_docker_ignored():
 def test_the_image_installs_the_runtime_lock_by_hash():
     (install,) = [words for words in COMMANDS if words[:4] == ["python", "-m", "pip", "install"]]
     assert {"--require-hashes", "--no-deps"} <= set(install)
-    assert options(install, "--requirement") == ["requirements.lock", "requirements-kafka.lock"]
+    assert options(install, "--requirement") == [
+        "requirements.lock",
+        "requirements-kafka.lock",
+        "requirements-otel.lock",
+    ]
     assert ["python", "-m", "pip", "check"] in COMMANDS
     assert not [word for _, words in DOCKERFILE for word in words if "requirements-dev" in word]
 

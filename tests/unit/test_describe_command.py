@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from pathlib import Path
 from subprocess import PIPE, run
 
+import openpyxl
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
@@ -200,7 +202,8 @@ def test_a_row_that_no_declaration_accepts_is_reported(folder: Path):
     ("words", "said"),
     [
         (["none.csv"], "There is no local file none.csv"),
-        (["shop"], "shop is a folder"),
+        (["images"], "The folder images has no file with rows"),
+        (["shop", "--sheet", "Orders"], "is no workbook, so it has no sheet"),
         (["empty.csv"], "empty.csv cannot be read"),
         (["header.csv"], "header.csv has no rows"),
         (["a/{b,.csv"], "without a }"),
@@ -209,10 +212,73 @@ def test_a_row_that_no_declaration_accepts_is_reported(folder: Path):
 def test_errors_are_configuration_errors(folder: Path, words: list[str], said: str):
     (folder / "empty.csv").write_text("")
     (folder / "header.csv").write_text("a,b\n")
+    (folder / "images").mkdir()
+    (folder / "images/1.png").write_bytes(b"png")
     error = call("datasets", "describe", *words).exception
     assert isinstance(error, ConfigurationError)
     assert said in error.message
     assert error.hint
+
+
+def test_a_folder_stands_for_its_files_with_rows(folder: Path):
+    for month in range(1, 4):
+        (folder / f"shop/2024-{month}").mkdir()
+        (folder / f"shop/2024-{month}/Orders.csv").write_text(EXPORT.replace("A-", f"{month}-"))
+    (folder / "shop/photo.png").write_bytes(b"png")
+    (folder / "shop/empty.csv").write_text("")
+    (folder / "shop/.DS_Store").write_text("x")
+    result = call("datasets", "describe", "shop")
+    assert result.exit_code == 0, result.exception
+    assert "8 rows of 4 files" in result.stdout
+    (folder / "datasets.toml").write_text(result.stdout)
+    (one,) = read_datasets(folder / "datasets.toml", Settings(_env_file=None))
+    prefix = re.search(r"seed shop(?: --prefix (\S+))?`", result.stderr)
+    assert prefix is not None
+    include = Patterns(one.include)
+    for path in sorted((folder / "shop").rglob("Orders*.csv")):
+        key = path.relative_to(folder / "shop").as_posix()
+        assert include.matches(folded("/".join(filter(None, [prefix[1], key]))))
+    assert "datasets check orders`  checks objects against it" in result.stderr
+    for name in ("photo.png", "empty.csv", ".DS_Store"):
+        (folder / "shop" / name).unlink()
+    (folder / "datasets.toml").unlink()
+    assert "`./run.sh check shop --dataset orders`" in call("datasets", "describe", "shop").stderr
+    (folder / "datasets.toml").write_text(result.stdout)
+    assert call("check", "shop", "--dataset", "orders").exit_code == 0
+
+
+def test_a_sample_of_a_folder_is_the_same_each_time(folder: Path):
+    for number in range(30):
+        (folder / f"shop/{number:02}.csv").write_text(f"id,n\n{number},{number}\n")
+    (folder / "shop/Orders 2023.csv").unlink()
+    first = call("datasets", "describe", "shop", "--sample", "4").stdout
+    assert "4 rows of 4 files" in first
+    assert call("datasets", "describe", "shop", "--sample", "4").stdout == first
+
+
+@pytest.mark.parametrize("sheet", ["Orders", "2", "2024"])
+def test_a_sheet_is_described_and_declared(folder: Path, sheet: str):
+    book = openpyxl.Workbook()
+    book.active.append(["nothing", "here"])
+    named = book.create_sheet("Orders" if sheet == "2" else sheet)
+    for row in (["Order No", "Units"], ["A-1", 2], ["A-2", 3]):
+        named.append(row)
+    book.save(folder / "book.xlsx")
+    result = call("datasets", "describe", "book.xlsx", "--sheet", sheet)
+    assert result.exit_code == 0, result.exception
+    (folder / "datasets.toml").write_text(result.stdout)
+    (one,) = read_datasets(folder / "datasets.toml", Settings(_env_file=None))
+    assert one.sheet == (2 if sheet == "2" else sheet)
+    assert [field.name for field in one.fields] == ["order_no", "units"]
+    checked = json.loads(call("check", "book.xlsx", "--json").stdout)
+    assert [(file["rows_good"], file["rows_rejected"]) for file in checked["files"]] == [(2, 0)]
+
+
+def test_an_unknown_sheet_is_an_error_that_lists_the_sheets(folder: Path):
+    openpyxl.Workbook().save(folder / "book.xlsx")
+    error = call("datasets", "describe", "book.xlsx", "--sheet", "Nope").exception
+    assert isinstance(error, ConfigurationError)
+    assert "The sheets are 1: Sheet" in error.hint
 
 
 @pytest.mark.usefixtures("folder")

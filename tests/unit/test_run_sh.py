@@ -85,6 +85,8 @@ def make_project(folder: Path) -> Path:
     tools = {f"{tool}/__main__.py": SHOW_TOOL for tool in ("pytest", "ruff", "mypy")}
     tools["importlinter/cli.py"] = SHOW_IMPORT_LINTER
     lock_brokers(folder)
+    spans = make_wheel(folder, "spans", "1.0", {"spans.py": ""})
+    (folder / "requirements-otel.lock").write_text(spans)
     (folder / "requirements-dev.lock").write_text(make_wheel(folder, "tools", "1.0", tools))
     return folder
 
@@ -187,6 +189,18 @@ def test_the_kafka_client_is_installed_where_it_is_used(own_installed: Path):
     assert not has_kafka_client(own_installed)
     assert call(own_installed / "run.sh", "events", "kafka").returncode == 0
     assert has_kafka_client(own_installed)
+
+
+@pytest.mark.parametrize("is_in_file", [False, True])
+def test_opentelemetry_is_installed_when_traces_have_a_destination(
+    own_installed: Path, *, is_in_file: bool
+):
+    setting = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+    if is_in_file:
+        (own_installed / ".env").write_text("".join(f"{k}={v}\n" for k, v in setting.items()))
+    done = call(own_installed / "run.sh", "status", **({} if is_in_file else setting))
+    assert done.returncode == 0, done.stderr
+    assert list(own_installed.glob(".venv/lib/python*/site-packages/spans.py"))
 
 
 def test_kafka_client_is_installed_when_brokers_are_set(own_installed: Path):
@@ -548,8 +562,9 @@ def test_locks_cover_dependencies_and_runtime_has_no_test_tools():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
     runtime = locked_names(ROOT / "requirements.lock")
     tools = locked_names(ROOT / "requirements-dev.lock")
-    extra = declared["project"]["optional-dependencies"]["kafka"]
-    assert declared_names(extra) == locked_names(ROOT / "requirements-kafka.lock")
+    extras = declared["project"]["optional-dependencies"]
+    assert declared_names(extras["kafka"]) == locked_names(ROOT / "requirements-kafka.lock")
+    assert declared_names(extras["otel"]) <= locked_names(ROOT / "requirements-otel.lock")
     assert declared_names(declared["project"]["dependencies"]) <= runtime
     assert declared_names(declared["dependency-groups"]["dev"]) <= tools
     assert not {"pytest", "hypothesis", "ruff", "mypy"} & runtime

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from etl.cli.run_watch import LONG_WAIT, RunNews, RunRow, StateNews
-from etl.model.errors import EtlError, ListingOutOfOrder, ObjectStoreUnavailable
+from etl.model.errors import EtlError, ListingOutOfOrder, ObjectStoreUnavailable, RunCanceled
 from etl.model.values import RunState
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -31,6 +31,11 @@ def test_a_failure_is_one_line_with_its_hint(error: EtlError, how: str):
     (line,) = news.lines([failed(2, error), run(1)], NOW)
     assert line == f"Run 2 (interval) {how}: {error.message} {error.hint}"
     assert news.lines([failed(2, error), run(1)], NOW) == []
+
+
+def test_a_canceled_run_has_not_failed():
+    (line,) = RunNews([]).lines([failed(1, RunCanceled.before_commit())], NOW)
+    assert line.startswith("Run 1 (interval): The run was canceled before it committed. ")
 
 
 def test_earlier_failure_is_not_reported():

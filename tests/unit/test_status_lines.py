@@ -133,7 +133,7 @@ def test_the_reasons_of_several_datasets_are_on_lines_of_their_own():
     shown = lines(found=replace(HEALTHY, failed_datasets=(failure,)))
     place = shown.index("Needs attention: 1")
     assert shown[place + 1 : place + 5] == [
-        "  Failed a and b: a is in use., since 03:04 UTC",
+        "  Failed a and b: a is in use, since 03:04 UTC",
         "         b is in use.",
         "         Committed: c.",
         "         Wait.",

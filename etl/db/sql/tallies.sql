@@ -2,20 +2,13 @@
 -- Parameters: as named.
 
 -- name: lock
--- Whoever counts problems or rows takes this lock first, as the last thing before its commit, so
+-- Each transaction that counts problems or rows takes this lock first, as the last thing before its commit, so
 -- that it sees what others have counted. Parameter: :lock.
 SELECT pg_advisory_xact_lock(:lock)
 
 -- name: staged
--- The objects that a run has changed. Held objects are no longer staged. Parameters: :held_buckets
--- and :held_keys, of one length.
+-- The objects that a run has changed. No parameters.
 SELECT bucket, key FROM staging_object WHERE change <> 'left'
-UNION ALL
-SELECT held.bucket, held.key
-FROM unnest(CAST(:held_buckets AS text[]), CAST(:held_keys AS text[])) AS held (bucket, key)
-WHERE NOT EXISTS (SELECT FROM staging_object AS staged
-                  WHERE staged.bucket = held.bucket AND staged.key = held.key
-                    AND staged.change <> 'left')
 
 -- name: named
 -- Parameters: :bucket, :keys.
@@ -119,41 +112,47 @@ ON CONFLICT (dataset) DO UPDATE SET
     problems = tally.problems + excluded.problems, errors = tally.errors + excluded.errors,
     faulty_objects = tally.faulty_objects + excluded.faulty_objects
 
+-- name: ended
+-- Runs that have just ended. Parameter: :ids.
+SELECT id, trigger, outcome, error, started_at, finished_at
+FROM run WHERE id = ANY (CAST(:ids AS bigint[]))
+
 -- name: end_runs
--- Counts runs that have ended. Parameter: :ids.
-WITH ended AS (
+-- Counts runs: {ended} ends or selects them.
+WITH ended AS ({ended}),
+counted AS (
     SELECT id, trigger, outcome, coalesce(error->>'code', '') AS error, finished_at,
            coalesce(extract(epoch FROM finished_at - started_at), 0) AS seconds
-    FROM run WHERE id = ANY (CAST(:ids AS bigint[]))
+    FROM ended
 ), by_half_hour AS (
     INSERT INTO run_half_hour AS tally (half_hour, outcome, runs, slowest_seconds, slowest_run)
     SELECT to_timestamp(floor(extract(epoch FROM finished_at) / 1800) * 1800) AS half_hour,
            outcome, count(*), max(seconds), (array_agg(id ORDER BY seconds DESC, id))[1]
-    FROM ended GROUP BY half_hour, outcome
+    FROM counted GROUP BY half_hour, outcome
     ON CONFLICT (half_hour, outcome) DO UPDATE SET
         runs = tally.runs + excluded.runs,
         slowest_seconds = greatest(tally.slowest_seconds, excluded.slowest_seconds),
         slowest_run = CASE WHEN excluded.slowest_seconds > tally.slowest_seconds
                            THEN excluded.slowest_run ELSE tally.slowest_run END
+), by_outcome AS (
+    INSERT INTO run_total AS tally (trigger, outcome, error, runs, seconds, last_at)
+    SELECT trigger, outcome, error, count(*), sum(seconds), max(finished_at)
+    FROM counted GROUP BY trigger, outcome, error
+    ON CONFLICT (trigger, outcome, error) DO UPDATE SET
+        runs = tally.runs + excluded.runs, seconds = tally.seconds + excluded.seconds,
+        last_at = greatest(tally.last_at, excluded.last_at)
 )
-INSERT INTO run_total AS tally (trigger, outcome, error, runs, seconds, last_at)
-SELECT trigger, outcome, error, count(*), sum(seconds), max(finished_at)
-FROM ended GROUP BY trigger, outcome, error
-ON CONFLICT (trigger, outcome, error) DO UPDATE SET
-    runs = tally.runs + excluded.runs, seconds = tally.seconds + excluded.seconds,
-    last_at = greatest(tally.last_at, excluded.last_at)
 
 -- name: add_rows
--- Counts what a run did to the rows of datasets. Parameters: :run_id; :changes, a JSON array with
--- an element per dataset: totals `rows` and `attached`, and differences.
-WITH changes AS (
-    SELECT changes.*, run.finished_at,
+-- Goes on from `end_runs` of one run: what it did to the rows and objects of datasets. Parameter:
+-- :changes, a JSON array with an element per dataset: totals `rows` and `attached`, and differences.
+, changes AS (
+    SELECT changes.*, id, finished_at,
            rows_inserted + rows_updated + rows_restored + rows_retired > 0 AS is_change
     FROM jsonb_to_recordset(CAST(:changes AS jsonb)) AS changes (
              dataset text, rows bigint, attached bigint, retired bigint, shadowed bigint,
-             rows_read bigint, rows_inserted bigint, rows_updated bigint,
-             rows_restored bigint, rows_retired bigint, rows_rejected bigint)
-    JOIN run ON run.id = :run_id
+             objects bigint, rows_read bigint, rows_inserted bigint, rows_updated bigint,
+             rows_restored bigint, rows_retired bigint, rows_rejected bigint), ended
 ), by_hour AS (
     INSERT INTO dataset_hour AS tally (dataset, hour, rows, rows_read, rows_inserted, rows_updated,
                                        rows_restored, rows_retired, rows_rejected)
@@ -168,37 +167,31 @@ WITH changes AS (
         rows_retired = tally.rows_retired + excluded.rows_retired,
         rows_rejected = tally.rows_rejected + excluded.rows_rejected
 )
-INSERT INTO dataset_tally AS tally (
-    dataset, rows, attached, retired, shadowed, rows_read, rows_inserted, rows_updated,
-    rows_restored, rows_retired, rows_rejected, run_id, changed_at)
-SELECT dataset, rows, attached, retired, shadowed, rows_read, rows_inserted, rows_updated,
-       rows_restored, rows_retired, rows_rejected,
-       CASE WHEN is_change THEN :run_id END, CASE WHEN is_change THEN finished_at END
-FROM changes
-ON CONFLICT (dataset) DO UPDATE SET
-    rows = excluded.rows, attached = excluded.attached,
-    retired = tally.retired + excluded.retired, shadowed = tally.shadowed + excluded.shadowed,
-    rows_read = tally.rows_read + excluded.rows_read,
-    rows_inserted = tally.rows_inserted + excluded.rows_inserted,
-    rows_updated = tally.rows_updated + excluded.rows_updated,
-    rows_restored = tally.rows_restored + excluded.rows_restored,
-    rows_retired = tally.rows_retired + excluded.rows_retired,
-    rows_rejected = tally.rows_rejected + excluded.rows_rejected,
-    run_id = coalesce(excluded.run_id, tally.run_id),
-    changed_at = coalesce(excluded.changed_at, tally.changed_at)
+UPDATE dataset_tally AS tally SET
+    rows = changes.rows, attached = changes.attached,
+    retired = tally.retired + changes.retired, shadowed = tally.shadowed + changes.shadowed,
+    objects = tally.objects + changes.objects,
+    rows_read = tally.rows_read + changes.rows_read,
+    rows_inserted = tally.rows_inserted + changes.rows_inserted,
+    rows_updated = tally.rows_updated + changes.rows_updated,
+    rows_restored = tally.rows_restored + changes.rows_restored,
+    rows_retired = tally.rows_retired + changes.rows_retired,
+    rows_rejected = tally.rows_rejected + changes.rows_rejected,
+    run_id = CASE WHEN is_change THEN id ELSE tally.run_id END,
+    changed_at = CASE WHEN is_change THEN finished_at ELSE tally.changed_at END
+FROM changes WHERE changes.dataset = tally.dataset
 
--- name: move_objects
--- Counts the objects that joined or left datasets. Parameters: :before, JSON with the number of
--- staged objects that each dataset had, and those of `staged`.
-INSERT INTO dataset_tally AS tally (dataset, objects)
-SELECT dataset, sum(objects)
-FROM (SELECT coalesce(source_object.dataset, '') AS dataset, count(*) AS objects
-      FROM ({touched}) AS touched JOIN source_object USING (bucket, key) GROUP BY 1
-      UNION ALL
-      SELECT key, - CAST(value AS bigint) FROM jsonb_each_text(CAST(:before AS jsonb))) AS parts
-GROUP BY dataset HAVING sum(objects) <> 0
-ORDER BY dataset
-ON CONFLICT (dataset) DO UPDATE SET objects = tally.objects + excluded.objects
+-- name: count_objects
+-- Counts the objects of all datasets. No parameters.
+WITH found AS (
+    SELECT coalesce(dataset, '') AS dataset, count(*) AS objects FROM source_object GROUP BY 1
+), none AS (
+    UPDATE dataset_tally SET objects = 0
+    WHERE objects <> 0 AND dataset NOT IN (SELECT dataset FROM found)
+)
+INSERT INTO dataset_tally AS tally (dataset, objects) SELECT dataset, objects FROM found
+ON CONFLICT (dataset) DO UPDATE SET objects = excluded.objects
+WHERE tally.objects <> excluded.objects
 
 -- name: add_steps
 -- Parameters: :seconds and :rows, JSON by step.

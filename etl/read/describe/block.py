@@ -25,6 +25,7 @@ class DatasetPlace:
     include: tuple[str, ...]
     bucket: str = ""
     format: str | None = None
+    sheet: str | int | None = None
     delimiter: str = ""
     header_row: int = 1
     member: str | None = None
@@ -60,6 +61,8 @@ def _options(place: DatasetPlace, found: Description) -> Iterator[str]:
     ):
         if value:
             yield f"{key} = {toml(str(value))}"
+    if place.sheet is not None:
+        yield f"sheet = {toml(place.sheet)}"
     if found.pads_rows:
         yield comment("some rows lack their last cells")
         yield 'short_rows = "pad"'

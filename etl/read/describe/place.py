@@ -69,6 +69,21 @@ def upload_prefix(file: str, include: Sequence[str], used: Collection[str]) -> s
     return None
 
 
+def folder_prefix(folder: str, names: Sequence[str], include: Sequence[str]) -> str | None:
+    """The shortest prefix below which the keys of a folder's files match; None if there is none.
+
+    `names` begin with the folder, keys do not. The prefix is the end of the folder's path.
+    """
+    path = posixpath.normpath(folder)
+    keys = [posixpath.relpath(name, path) for name in names]
+    parts = [one for one in path.split("/") if one not in {"", ".", ".."}]
+    for start in range(len(parts), -1, -1):
+        prefix = "/".join(parts[start:])
+        if _matches(include, [posixpath.join(prefix, key) for key in keys]):
+            return prefix
+    return None
+
+
 def with_hive_folders(include: Sequence[str], keys: Sequence[str]) -> tuple[str, ...] | None:
     """Patterns that name the folders `year=2026` of all keys; None if there are none.
 

@@ -141,7 +141,7 @@ def sample_object(
     )
 
 
-def probe(format_: SourceFormat | None) -> Dataset:
+def probe(format_: SourceFormat | None, sheet: str | int | None = None) -> Dataset:
     """A dataset that reads all columns as texts."""
     return Dataset(
         name="sample",
@@ -149,6 +149,7 @@ def probe(format_: SourceFormat | None) -> Dataset:
         fields=(),
         include=("**",),
         format=format_,
+        sheet=sheet,
         unknown_columns=UnknownColumns.ADD,
     )
 

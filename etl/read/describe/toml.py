@@ -26,8 +26,10 @@ def options(one: Field) -> Iterator[tuple[str, str]]:
             yield key, toml(value)
 
 
-def toml(value: str | Sequence[str]) -> str:
-    """A text or a list of texts in TOML."""
+def toml(value: str | int | Sequence[str]) -> str:
+    """A text, an integer or a list of texts in TOML."""
+    if isinstance(value, int):
+        return str(value)
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return f"[{', '.join(map(toml, value))}]"
