@@ -12,7 +12,7 @@ from api.http.errors import RETRY_AFTER_SECONDS
 from api.http.exposition import CONTENT_TYPE, Family, Kind, exposition
 from api.routes.health import check_health
 from api.routes.metric_families import STORED
-from api.schemas.health import Probed
+from api.schemas.health import ProbeHealth
 from api.security.auth import needs, no_rate_limit
 from api.spec import openapi
 from api.state.services import services
@@ -34,6 +34,11 @@ bp = APIBlueprint("metrics", __name__, tag="Health")
 
 _UP = {"status": "ok"}
 _DOWN = {"status": "down"}
+_EXAMPLE = """\
+# HELP bucketline_rows Live rows.
+# TYPE bucketline_rows gauge
+bucketline_rows{dataset="users"} 48221
+"""
 
 
 # -- GET /livez, GET /readyz
@@ -41,7 +46,7 @@ _DOWN = {"status": "down"}
 
 @bp.get("/livez")
 @no_rate_limit
-@bp.output(Probed, description="The process responds.")
+@bp.output(ProbeHealth, description="The process responds.")
 @bp.doc(responses=openapi.problems())
 def show_liveness() -> dict[str, str]:
     """Respond, whatever the state of the database and the store.
@@ -53,7 +58,7 @@ def show_liveness() -> dict[str, str]:
 
 @bp.get("/readyz")
 @no_rate_limit
-@bp.output(Probed, description="/data is available.")
+@bp.output(ProbeHealth, description="/data is available.")
 @bp.doc(
     responses={
         503: {
@@ -61,7 +66,7 @@ def show_liveness() -> dict[str, str]:
             "headers": openapi.RETRY_AFTER,
             "content": {
                 "application/json": {
-                    "schema": {"$ref": "#/components/schemas/Probed"},
+                    "schema": {"$ref": "#/components/schemas/ProbeHealth"},
                     "example": _DOWN,
                 }
             },
@@ -95,7 +100,7 @@ def _check_schema(shared: Services) -> None:
     responses={
         200: {
             "description": "The metrics, as text of Prometheus.",
-            "content": {"text/plain": {"schema": {"type": "string"}}},
+            "content": {"text/plain": {"schema": {"type": "string"}, "example": _EXAMPLE}},
         },
         **openapi.problems(),
     }

@@ -61,7 +61,7 @@ class Health(BaseModel):
     )
 
 
-class Probed(BaseModel):
+class ProbeHealth(BaseModel):
     """The answer to a probe."""
 
     status: Literal["ok", "down"]
