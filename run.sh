@@ -335,6 +335,7 @@ installs what is needed into .venv.
   schedule    Make runs on the interval, on request and for events.
   serve       Serve the HTTP API until Ctrl-C.
   events      Receive bucket notifications and manage subscriptions.
+  alert       List the open incidents and the last alerts, or try ALERT_URL.
   migrate     Migrate the tables to the newest version; create the buckets.
 
   test        Run the tests; ARGUMENTS are those of pytest.

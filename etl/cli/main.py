@@ -12,6 +12,7 @@ import click
 
 from etl import __version__, local
 from etl.cli import render
+from etl.cli.alert import alert_command
 from etl.cli.check import check_command
 from etl.cli.common import (
     EXIT_CONFIGURATION,
@@ -334,6 +335,7 @@ def _write_url(url_file: Path, url: str) -> None:
 
 
 commands.add_command(events_group)
+commands.add_command(alert_command)
 
 
 @commands.command("migrate")

@@ -28,6 +28,7 @@ class NotifyChannel(StrEnum):
     RUN_REQUESTED = "run_requested"
     BUCKET_EVENT = "bucket_event"
     IMAGES_WAITING = "images_waiting"  # notified by manifest.sql
+    ALERT = "alert_written"  # notified by alerts.sql
 
 
 def lock_key(lock: Lock, state_schema: str = DEFAULT_SCHEMA) -> int:
@@ -60,6 +61,12 @@ def tallies_key(state_schema: str = DEFAULT_SCHEMA) -> int:
     """The key of the advisory lock for changing tallies, in a range of its own."""
     digest = hashlib.sha256(state_schema.encode()).digest()
     return 2**61 + int.from_bytes(digest[:7], "big")
+
+
+def alerts_key(state_schema: str = DEFAULT_SCHEMA) -> int:
+    """The key of the advisory lock for sending alerts, in a range of its own."""
+    digest = hashlib.sha256(state_schema.encode()).digest()
+    return 2**60 + int.from_bytes(digest[:7], "big")
 
 
 def dataset_channel(dataset: str, state_schema: str = DEFAULT_SCHEMA) -> str:

@@ -115,6 +115,8 @@ class Retention:
             yield
             remove = partial(remove_runs, age=settings.run_retention, used=used)
             yield from self._pages("runs", remove, removed)
+            remove = partial(remove_alerts, age=settings.run_retention)
+            yield from self._pages("alerts", remove, removed)
         if settings.event_retention:
             bucket = settings.source_bucket
             remove = partial(remove_events, age=settings.event_retention, bucket=bucket)
@@ -181,6 +183,11 @@ def remove_runs(
     unused = [run_id for run_id in old if run_id not in used]
     connection.execute(text(statements("retention")["remove_runs"]), {"ids": unused})
     return RemovedPage(last, may_be_more, len(unused))
+
+
+def remove_alerts(connection: Connection, after: int, *, age: timedelta) -> RemovedPage:
+    """Remove the alerts that are older than `age`, and sent or given up."""
+    return RemovedPage(*_row(connection, "alerts", {"after": after, "page": PAGE, "age": age}))
 
 
 def remove_events(

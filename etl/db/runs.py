@@ -19,7 +19,7 @@ from etl.model.errors import RunCanceled
 from etl.model.values import Counts, DatasetCounts, RunOutcome, RunReport, RunState, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from etl.db.tallies import Moved
@@ -135,9 +135,12 @@ def begin_run(
     return int(run_id or 0)
 
 
-def close_interrupted(connection: Connection) -> None:
-    """Mark runs whose process died as failed. The caller must hold the run lock."""
-    _fail(connection, None, RunOutcome.INTERRUPTED, _INTERRUPTED)
+def close_interrupted(connection: Connection) -> Sequence[int]:
+    """Mark runs whose process died as failed; return their ids.
+
+    The caller must hold the run lock, and commits.
+    """
+    return _fail(connection, None, RunOutcome.INTERRUPTED, _INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ def complete_run(
 
 
 def fail_run(connection: Connection, run_id: int, error: Mapping[str, object]) -> None:
-    """Record why the run failed."""
+    """Record why the run failed, after a rollback. The caller commits."""
     connection.rollback()
     is_canceled = error["code"] == RunCanceled.__name__
     outcome = RunOutcome.CANCELED if is_canceled else RunOutcome.FAILED
@@ -199,8 +202,8 @@ def fail_run(connection: Connection, run_id: int, error: Mapping[str, object]) -
 
 def _fail(
     connection: Connection, run_id: int | None, outcome: RunOutcome, error: Mapping[str, object]
-) -> None:
-    """Record that a running run failed, None for any, and count it; commit."""
+) -> Sequence[int]:
+    """Record that a running run failed, None for any, and count it; return its id."""
     failed = connection.scalars(
         text(
             "UPDATE run SET state = 'failed', outcome = :outcome, finished_at = now(),"
@@ -211,7 +214,7 @@ def _fail(
     ).all()
     if failed:
         tallies.end_runs(connection, failed)
-    connection.commit()
+    return failed
 
 
 def record_publish_error(connection: Connection, run_id: int, error: EtlError) -> None:

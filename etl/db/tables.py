@@ -29,7 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from etl.db import tally_tables
+from etl.db import (
+    alert_tables,  # noqa: F401 - they belong to metadata as well
+    tally_tables,
+)
 from etl.db.table_parts import ByteText, Timestamp
 
 metadata = tally_tables.dataset_tally.metadata  # of all tables

@@ -2,7 +2,7 @@
 
 EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable,
-│                        KafkaUnavailable, TemporaryFileFailed
+│                        KafkaUnavailable, ReceiverUnavailable, TemporaryFileFailed
 ├─ SourceError           quarantine this object and continue: UnreadableObject,
 │                        RefusedObject; read it again: ObjectChanged; choose another key:
 │                        ObjectExists, KeyConflict, InvalidKey; upload it again: FilesNotUploaded
@@ -13,6 +13,7 @@ EtlError
 ├─ RunCanceled           someone canceled the run, which changed nothing
 ├─ WrongEvent            a message that is not a bucket notification; nothing was stored
 ├─ AccountingMismatch    the run's counters do not add up; nothing was committed
+├─ AlertRejected         the receiver of alerts, or its address, must be changed
 ├─ ServiceNotStarted     ends `up`
 ├─ NotSupported          the object store cannot do it
 └─ ConfigurationError    stop; name the setting and the remedy
@@ -91,6 +92,12 @@ class KafkaUnavailable(TransientError):
     """No Kafka broker responded, or it did not accept a message."""
 
     hint = "Check that KAFKA_BOOTSTRAP_SERVERS is reachable and this user has access to the topics."
+
+
+class ReceiverUnavailable(TransientError):
+    """The receiver of alerts did not answer, or answered that it is not available."""
+
+    hint = "Check that ALERT_URL is reachable from this machine."
 
 
 class TemporaryFileFailed(TransientError):
@@ -213,6 +220,12 @@ class WrongEvent(EtlError):
     """A message is not a bucket notification."""
 
     hint = "Send an S3 event notification: a JSON object with a list of Records."
+
+
+class AlertRejected(EtlError):
+    """The receiver of alerts rejects them, redirects, or has an invalid certificate."""
+
+    hint = "Check ALERT_URL and the receiver."
 
 
 class ServiceNotStarted(EtlError):

@@ -22,6 +22,10 @@ class Backoff:
         """Schedule the next attempt after the next delay."""
         self._due = time.monotonic() + self.next()
 
+    def is_armed(self) -> bool:
+        """Whether an attempt is scheduled, due or not."""
+        return self._due is not None
+
     def is_due(self) -> bool:
         """Whether a scheduled attempt is due; if so, it is no longer scheduled."""
         if self._due is None or time.monotonic() < self._due:

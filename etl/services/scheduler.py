@@ -37,6 +37,8 @@ from etl.model.values import RunReport, Trigger
 from etl.runtime.backoff import Backoff
 from etl.runtime.logs import get_logger
 from etl.runtime.service import ServiceLoop, stop_on_signals
+from etl.services.alerts.sender import alerting
+from etl.services.alerts.unrecorded import UnrecordedFailures
 from etl.services.datasets_file import DatasetsFile
 from etl.services.image_worker import processing_images
 from etl.services.kafka import announcing
@@ -88,7 +90,7 @@ class Retries:
 class Scheduler(ServiceLoop):
     """Makes requested runs and event runs until stop()."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - tests replace each
         self,
         settings: Settings,
         manager: DataManager,
@@ -96,8 +98,10 @@ class Scheduler(ServiceLoop):
         datasets_file: DatasetsFile | None = None,
         retries: Retries | None = None,
         poll_seconds: float = POLL_SECONDS,
+        unrecorded: UnrecordedFailures | None = None,
     ) -> None:
         super().__init__()
+        self._unrecorded = unrecorded or UnrecordedFailures()
         self._datasets_file = datasets_file
         self._settings = settings
         self._manager = manager
@@ -120,12 +124,12 @@ class Scheduler(ServiceLoop):
     def serve(self) -> None:
         """Make runs on one database connection: do the pending work, then wait for more."""
         with self._notified_connection() as connection:
+            self._insert_request()
             self._reconnect.reset()
-            self._request_run()
             while not self.stopping.is_set():
                 self._follow_file(connection)
                 if self._retries.run.is_due():
-                    self._request_run()
+                    self._insert_request()
                 # Both in each round, so that many events cannot delay requests, or vice versa.
                 did_work = self._run_for_events(connection) | self._run_requested(connection)
                 self._publish_if_due(connection)
@@ -144,6 +148,8 @@ class Scheduler(ServiceLoop):
 
     def handle_failure(self, error: Exception) -> float:
         """Log the failure; return the delay before the next connection."""
+        if error not in self._manager.recorded:
+            self._unrecorded.began(error)
         if not isinstance(error, DatabaseUnavailable):
             log.error("scheduler failed; will retry", exc_info=error)  # a bug of ours
             return self._retries.error.next()
@@ -193,10 +199,13 @@ class Scheduler(ServiceLoop):
             self._request_run()
         self._datasets_file.record(connection)
 
+    def _insert_request(self) -> None:
+        with translating(), self._engine.begin() as connection:
+            runs.request_run(connection, Trigger.INTERVAL)
+
     def _request_run(self) -> None:
         try:
-            with translating(), self._engine.begin() as connection:
-                runs.request_run(connection, Trigger.INTERVAL)
+            self._insert_request()
         except DatabaseUnavailable as error:
             log.warning("could not request a run", reason=error.message, hint=error.hint)
 
@@ -207,6 +216,8 @@ class Scheduler(ServiceLoop):
         and another run finds what changed in the meantime.
         """
         ran = self._make_requested_run()
+        if ran or not self._retries.run.is_armed():  # another process makes it
+            self._unrecorded.ended()
         if ran and self._subscriptions.cover(connection):
             self._request_run()
         return ran
@@ -350,8 +361,14 @@ def schedule(settings: Settings) -> None:
     """
     datasets_file = DatasetsFile(settings)
     manager = DataManager(settings, datasets=datasets_file.datasets)
-    scheduler = Scheduler(settings, manager, datasets_file=datasets_file)
+    unrecorded = UnrecordedFailures()
+    scheduler = Scheduler(settings, manager, datasets_file=datasets_file, unrecorded=unrecorded)
     with stop_on_signals(scheduler.stop):
         log.info("scheduler started", interval=duration_text(settings.etl_interval))
-        with listening(settings), processing_images(settings), announcing(settings):
+        with (
+            listening(settings),
+            processing_images(settings),
+            announcing(settings),
+            alerting(settings, unrecorded),
+        ):
             scheduler.run_forever()

@@ -11,7 +11,17 @@ from pydantic import ByteSize, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from etl.model.roles import Entry, parse_entries
-from etl.settings.values import Duration, Options, Retention, SecurityProtocol, Sizes, listed
+from etl.settings.values import (
+    Duration,
+    Options,
+    Retention,
+    SecretUrl,
+    SecurityProtocol,
+    SigningKey,
+    Sizes,
+    Url,
+    listed,
+)
 
 _PORTS = 1 << 16
 _TOKEN_LENGTH = 16
@@ -153,6 +163,19 @@ class Settings(BaseSettings):
     check_timeout: Duration = Field(
         default=timedelta(minutes=1), description="maximum time of POST /check for one file"
     )
+    public_url: Url | None = Field(
+        default=None, description="URL of the dashboard as browsers see it, for links in alerts"
+    )
+    alert_url: SecretUrl | None = Field(
+        default=None, description="URL that alerts are posted to; empty: no alerts"
+    )
+    alert_secret: SigningKey | None = Field(
+        default=None, description="key of the signature of alerts; empty: not signed"
+    )
+    alert_late_after: Duration | None = Field(
+        default=None,
+        description="time after which a full run or a change is late; empty: 3 * ETL_INTERVAL",
+    )
     local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")
     log_format: Literal["console", "json"] = Field(default="console", description="console or json")
     otel_exporter_otlp_endpoint: str | None = Field(
@@ -261,10 +284,10 @@ class Settings(BaseSettings):
             raise ValueError("write a time from 100ms to 10m")
         return value
 
-    @field_validator("etl_interval")
+    @field_validator("etl_interval", "alert_late_after")
     @classmethod
-    def _interval_is_positive(cls, value: timedelta) -> timedelta:
-        if value < timedelta(seconds=1):
+    def _interval_is_positive(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and value < timedelta(seconds=1):
             raise ValueError("the minimum is 1s")
         return value
 
@@ -336,6 +359,11 @@ class Settings(BaseSettings):
     def webhook_tokens(self) -> list[str]:
         """The tokens that POST /minio-event accepts; none when WEBHOOK_TOKEN is not set."""
         return listed(self.webhook_token.get_secret_value()) if self.webhook_token else []
+
+    @property
+    def late_after(self) -> timedelta:
+        """ALERT_LATE_AFTER, or three intervals of ETL_INTERVAL, but no less than an hour."""
+        return self.alert_late_after or max(3 * self.etl_interval, timedelta(hours=1))
 
     @property
     def arns(self) -> list[str]:

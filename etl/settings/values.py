@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 from etl.model.dates import DAY_SECONDS
 
 LEAST_SIZE = 16  # pixels
 LARGEST_SIZE = 2048
+SHORTEST_KEY = 16  # characters
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": DAY_SECONDS}
 _LONGEST_SECONDS = 365 * DAY_SECONDS
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
@@ -120,6 +122,40 @@ def parse_sizes(value: object) -> object:
 # NoDecode, because pydantic-settings would parse lists and tables as JSON.
 Options = Annotated[dict[str, str], NoDecode, BeforeValidator(parse_options)]
 Sizes = Annotated[tuple[int, ...], NoDecode, BeforeValidator(parse_sizes)]
+
+
+def _check_url(text: str) -> None:
+    hint = "write http:// or https://, a host and a path, without user and password"
+    if not re.fullmatch(r"https?://[!-~]+", text) or re.search(r"[\"<>\\^`{|}]", text):
+        raise ValueError(hint)
+    try:
+        parts = urlsplit(text)
+        is_valid = bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError as error:  # of the port
+        raise ValueError(hint) from error
+    if not is_valid:
+        raise ValueError(hint)
+
+
+def _url(text: str) -> str:
+    _check_url(text)
+    return text
+
+
+def _secret_url(secret: SecretStr) -> SecretStr:
+    _check_url(secret.get_secret_value())
+    return secret
+
+
+def _long(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < SHORTEST_KEY:
+        raise ValueError(f"it must have {SHORTEST_KEY} characters or more")
+    return secret
+
+
+Url = Annotated[str, AfterValidator(_url)]
+SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url)]
+SigningKey = Annotated[SecretStr, AfterValidator(_long)]
 
 
 def listed(text: str) -> list[str]:

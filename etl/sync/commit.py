@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from etl.db import revisions, runs
 from etl.db.engine import is_outage
 from etl.model.errors import DatasetsFailed
-from etl.sync import declared, holds, staging_tables
+from etl.sync import declared, holds, incidents, staging_tables
 from etl.sync.counting import check_objects, summed, totals
 from etl.sync.merge_run import Merged, RunMerge
 from etl.sync.preview import Previewed
@@ -120,6 +120,7 @@ class _Commit:
         if run.only is not None and self.known.is_new:
             declared.keep_new(connection)
         self.handle_events(merged.failures)
+        incidents.record_commit(run, has_failures=failures is not None)
         connection.commit()
         return failures
 

@@ -7,6 +7,7 @@ tables as they were, and the next run completes the work.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -30,7 +31,7 @@ from etl.sync.preview import Previewed
 from etl.sync.preview import begin as begin_preview
 from etl.sync.progress import RunProgress
 from etl.sync.publishing import Publishing
-from etl.sync.recording import recording_failure
+from etl.sync.recording import locked, recording_failure
 from etl.sync.run import CurrentRun, no_progress
 from etl.sync.stats import RunStats
 from etl.sync.successor import Successors
@@ -82,6 +83,10 @@ class DataManager:
         self.run_engine: Engine = connect_keeping_one(settings)  # a run may follow at once
         self._data_schema = schemas_of(self.engine).data
         self._store = store or ObjectStore(settings)
+        self.recorded = deque[Exception](maxlen=1)  # the last error that a run has as its own
+        has_alerts = settings.alert_url is not None
+        self._current = partial(CurrentRun, has_alerts=has_alerts, recorded=self.recorded)
+        self._locked = partial(locked, has_alerts=has_alerts)
         self._clock = clock
         self._progress = progress
         self._range_objects = None if settings.list_concurrency == 1 else range_objects
@@ -110,13 +115,11 @@ class DataManager:
                  any other EtlError after it was recorded as the run's error. After DatasetsFailed,
                  the datasets not named in it are committed.
         """
-        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection:
-            runs.close_interrupted(connection)
-            allowed = allowed_retirements or {}
+        allowed = allowed_retirements or {}
+        with self._locked(self.run_engine, wait_seconds) as connection:
             run_id = runs.begin_run(connection, trigger, allowed_retirements=allowed)
-            return self._run_full(
-                CurrentRun(run_id, trigger, connection, allowed_retirements=allowed, only=only)
-            )
+            run = self._current(run_id, trigger, connection, allowed_retirements=allowed, only=only)
+            return self._run_full(run)
 
     def rebuild(
         self, name: str, *, allowed_retirements: runs.Allowed | None = None, wait_seconds: float = 0
@@ -126,11 +129,10 @@ class DataManager:
         Raises:  RebuildRefused when it would retire most rows without being allowed to; else as
                  `run`. Nothing is changed then.
         """
-        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
-            runs.close_interrupted(connection)
-            allowed = allowed_retirements or {}
+        allowed = allowed_retirements or {}
+        with self._locked(self.engine, wait_seconds) as connection:
             run_id = runs.begin_run(connection, Trigger.CLI, allowed_retirements=allowed)
-            run = CurrentRun(run_id, Trigger.CLI, connection, allowed_retirements=allowed)
+            run = self._current(run_id, Trigger.CLI, connection, allowed_retirements=allowed)
             from etl.sync.rebuild import Rebuild
 
             rebuild = Rebuild(name, self._declarations)
@@ -167,15 +169,13 @@ class DataManager:
 
         Raises:  as `run`.
         """
-        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection:
-            runs.close_interrupted(connection)
+        with self._locked(self.run_engine, wait_seconds) as connection:
             claimed = runs.claim_run(connection)
             if claimed is None:
                 return None
             run_id, trigger, allowed = claimed
-            return self._run_full(
-                CurrentRun(run_id, trigger, connection, allowed_retirements=allowed)
-            )
+            run = self._current(run_id, trigger, connection, allowed_retirements=allowed)
+            return self._run_full(run)
 
     def run_events(
         self, *, wait_seconds: float = 0, include_refused: bool = True
@@ -189,8 +189,7 @@ class DataManager:
 
         Raises:  as `run`; an error before the run began is not recorded.
         """
-        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection, translating():
-            runs.close_interrupted(connection)
+        with self._locked(self.run_engine, wait_seconds) as connection:
             known = self._declarations.of_event_run(connection)
             if known is None:
                 runs.request_run(connection, Trigger.EVENT)
@@ -200,7 +199,7 @@ class DataManager:
             pending = self._pending_events(connection, known, include_refused=include_refused)
             if not any(one.ids for one in pending.values()):
                 return None
-            run = CurrentRun(0, Trigger.EVENT, connection, RunStats())
+            run = self._current(0, Trigger.EVENT, connection, RunStats())
             with run.stats.profile.step("look"):  # the name in `step_seconds`
                 changed = buckets.look(
                     connection, pending, lambda bucket: self._finder(run, known, bucket)

@@ -1,4 +1,4 @@
-"""Record how a run failed: in its row, and in its trace."""
+"""Record how a run failed: in its row, as an incident, and in its trace."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from etl.db import runs
-from etl.db.engine import translating
-from etl.model.errors import DatabaseUnavailable, EtlError
-from etl.sync import tracing
+from etl.db.engine import run_lock, translating
+from etl.model.errors import DatabaseUnavailable, EtlError, RunCanceled
+from etl.sync import incidents, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
 
     from etl.sync.run import CurrentRun
 
@@ -23,16 +25,31 @@ def recording_failure(run: CurrentRun) -> Iterator[None]:
         with translating():
             yield
     except Exception as error:
-        recorded = error.as_dict() if isinstance(error, EtlError) else _as_bug(error)
+        recorded = error.as_dict() if isinstance(error, EtlError) else as_bug(error)
         with suppress(DatabaseUnavailable), translating():
             runs.fail_run(run.connection, run.id, recorded)
+            if not isinstance(error, RunCanceled):
+                incidents.record_failure(run, recorded)
+            run.connection.commit()
+            run.recorded.append(error)
         tracing.record(run, str(recorded["code"]))
         raise
     finally:
         run.progress.close()
 
 
-def _as_bug(error: Exception) -> dict[str, object]:
+@contextmanager
+def locked(engine: Engine, wait_seconds: float, *, has_alerts: bool) -> Iterator[Connection]:
+    """Hold the run lock, as `run_lock` does, with interrupted runs recorded as failed."""
+    with run_lock(engine, wait_seconds=wait_seconds) as connection:
+        closed = runs.close_interrupted(connection)
+        if closed and has_alerts:
+            incidents.record_interrupted(connection, max(closed))
+        connection.commit()
+        yield connection
+
+
+def as_bug(error: Exception) -> dict[str, object]:
     """The error's class only, because its message may contain addresses, statements and data."""
     return {
         "code": "Bug",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,8 @@ class CurrentRun:
     are. So do all datasets but those in `only`, unless it is None. `successors` are the tables
     that have rows instead of staging. A `preview` collects what the run changes; nothing is
     committed. A `rebuild` is that of the only dataset of the run. Other processes see its
-    `progress`.
+    `progress`. With `has_alerts`, incidents are recorded. `recorded` has the run's error once it
+    is stored.
     """
 
     id: int
@@ -49,6 +51,8 @@ class CurrentRun:
     preview: Preview | None = None
     rebuild: Rebuild | None = None
     progress: RunProgress = field(default_factory=lambda: RunProgress(None, 0, no_progress))
+    has_alerts: bool = False
+    recorded: deque[Exception] = field(default_factory=deque)
 
     @property
     def is_full(self) -> bool:

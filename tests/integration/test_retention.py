@@ -276,6 +276,19 @@ def test_handled_events_are_removed_and_pending_ones_kept(keep_all: Settings, en
 # -- when
 
 
+def test_sent_alerts_are_removed_and_pending_ones_kept(keep_all: Settings, engine: Engine):
+    execute(
+        engine,
+        "INSERT INTO alert (event, incidents, created_at, sent_at, given_up_at)"
+        " SELECT 'late', '[]', now() - hours * interval '1 hour', sent_at, given_up_at"
+        " FROM (VALUES (2, now(), NULL), (2, NULL, now()), (2, NULL, NULL), (0, now(), NULL))"
+        " AS made (hours, sent_at, given_up_at)",
+    )
+    remove(keep_all, run_retention=HOUR)
+    assert count(engine, "alert") == 2
+    assert count(engine, "alert WHERE created_at < now() - interval '1 hour'") == 1
+
+
 def test_forever_removes_nothing(keep_all: Settings, engine: Engine):
     add_runs(engine, 130)
     add_events(engine, keep_all.source_bucket, 7, 4)

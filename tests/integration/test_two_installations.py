@@ -52,7 +52,7 @@ def test_locks_and_channels_of_the_default_schema_are_those_of_earlier_versions(
     keys = [lock_key(lock) for lock in Lock]
     assert keys == [7282018361, 7282018362, 7282018363, 7282018364]
     names = [channel_name(channel) for channel in NotifyChannel]
-    assert names == ["run_requested", "bucket_event", "images_waiting"]
+    assert names == ["run_requested", "bucket_event", "images_waiting", "alert_written"]
 
 
 @given(st.lists(SCHEMA_NAMES, min_size=2, max_size=20, unique=True))

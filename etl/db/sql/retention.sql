@@ -73,6 +73,19 @@ FROM (
 -- Parameter: :ids.
 DELETE FROM run WHERE id = ANY(CAST(:ids AS bigint[]))
 
+-- name: alerts
+WITH page AS (
+    SELECT id, created_at < now() - :age AS is_old,
+           sent_at IS NOT NULL OR given_up_at IS NOT NULL AS is_done
+    FROM alert WHERE id > :after ORDER BY id LIMIT :page
+), removed AS (
+    DELETE FROM alert USING page WHERE alert.id = page.id AND page.is_old AND page.is_done
+    RETURNING alert.id
+)
+SELECT max(id) AS last, coalesce(bool_or(is_old), false) AS may_be_more,
+       (SELECT count(*) FROM removed) AS removed
+FROM page
+
 -- name: events
 -- Old handled events, except the last one of each source bucket, which proves that its store sends
 -- events. Parameter: :bucket, that of SOURCE_BUCKET.
