@@ -20,7 +20,6 @@ from api.ui import (
     forms,
     objects,
     overview,
-    probes,
     problems,
     render,
     rows,
@@ -56,5 +55,4 @@ def register(app: APIFlask) -> None:
     app.register_blueprint(ui)
     app.after_request(forms.keep_visit)
     app.after_request(failures.show_failure)
-    probes.register(app)
     render.count_statements(services_of(app).engine)

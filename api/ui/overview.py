@@ -15,7 +15,6 @@ from api.routes.health import reason_for_caller
 from api.security.auth import OF_CALLER, caller, needs
 from api.state.services import services
 from api.ui import forms
-from api.ui.probes import check_store
 from api.ui.progress import Progress, of_active, of_run
 from api.ui.queries import overview as queries
 from api.ui.queries.instance import Instance, ProblemCounts
@@ -207,7 +206,7 @@ def load_sample() -> Response:
 def _snapshot(connection: Connection) -> Snapshot:
     """The facts that the caller may see."""
     settings = services().settings
-    store = check_store()
+    store = services().store_watch.last()
     found = facts.read(connection, settings, store_error=store.error)
     if found.outage is not None and store.error is not None:
         outage = replace(found.outage, reason=reason_for_caller(store.error))
@@ -262,7 +261,7 @@ def _day(connection: Connection, found: Snapshot) -> dict[str, Any]:
         "strip_sum": _sum(strip),
         "strip_words": _STRIP_WORDS,
         "parts": queries.parts(connection, found.now),
-        "store": check_store(),
+        "store": services().store_watch.last(),
         "database_seconds": queries.round_trip(connection),
         "source_bucket": settings.source_bucket,
         "interval": settings.etl_interval,
@@ -345,7 +344,7 @@ def _without_database(error: DatabaseUnavailable) -> Response:
         shape=StateShape.FAILED,
         found=overview(found),
         facts=found,
-        store=check_store(),
+        store=services().store_watch.last(),
         refresh_seconds=None,
         reload_seconds=OUTAGE_REFRESH_SECONDS,
     )
