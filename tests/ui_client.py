@@ -66,7 +66,7 @@ class _Reader(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
         here = self.seen.url
-        if tag == "a" and "href" in given:
+        if tag == "a" and not given.get("href", "#").startswith("#"):
             self.seen.links.append(urljoin(here, given["href"]))
         for name in ("src", "hx-get"):
             if name in given:

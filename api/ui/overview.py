@@ -10,11 +10,12 @@ from apiflask import APIBlueprint
 from flask import Response, g, request, url_for
 
 from api.http.bodies import with_sources
-from api.http.errors import NotFound, Refused, WrongParameters
+from api.http.errors import NotFound, Refused
 from api.routes.health import reason_for_caller
 from api.security.auth import OF_CALLER, caller, needs
 from api.state.services import services
 from api.ui import forms
+from api.ui.parameters import number
 from api.ui.progress import Progress, of_active, of_run
 from api.ui.queries import overview as queries
 from api.ui.queries.instance import Instance, ProblemCounts
@@ -100,7 +101,7 @@ class AttentionLine:
 def show_overview() -> Response:
     """Show the state of the instance."""
     shared = services()
-    run_id = _run_of_request()
+    run_id = number("run")
     try:
         with shared.database(shared.autocommit) as connection:
             found = _snapshot(connection)
@@ -163,7 +164,7 @@ def show_progress() -> Response:
     """The panel with the progress of a run."""
     shared = services()
     with shared.database(shared.autocommit) as connection:
-        progress = _progress(connection, _snapshot(connection), _run_of_request())
+        progress = _progress(connection, _snapshot(connection), number("run"))
     return panel("overview/_progress.html", progress=progress)
 
 
@@ -298,19 +299,6 @@ def _leads_to(item: AttentionItem) -> tuple[str | None, str]:
 def _url(endpoint: str, **values: Any) -> str | None:  # noqa: ANN401 - as url_for
     """The URL of a page, if the caller may open it."""
     return url_for(endpoint, **values) if can_open(endpoint) else None
-
-
-def _run_of_request() -> int | None:
-    """The run that the visitor requested.
-
-    Raises:  WrongParameters.
-    """
-    given = request.args.get("run")
-    if not given:
-        return None
-    if not (given.isascii() and given.isdigit() and len(given) < 19):  # noqa: PLR2004
-        raise WrongParameters([("run", "must be the number of a run")])
-    return int(given)
 
 
 def _progress(connection: Connection, found: Snapshot, run_id: int | None) -> Progress | None:

@@ -24,6 +24,7 @@ from api.ui.states import StateShape
 from etl import __version__
 from etl.model.errors import EtlError
 from etl.model.roles import Role
+from etl.model.safe_text import printable
 from etl.runtime.program import named, program
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def environment() -> Environment:
         "iso": words.iso,
         "clock": _clock,
         "names": words.named_list,
+        "printable": printable,
     }
     found.globals |= {
         "asset": asset_url,

@@ -51,6 +51,9 @@ READY = ShownState(StateShape.OK, "Ready")
 LISTENING = ShownState(StateShape.OK, "Listening")
 CURRENT = ShownState(StateShape.OK, "Current")
 NOT_RUNNING = ShownState(StateShape.FAILED, "Not running")
+HANDLED = ShownState(StateShape.OK, "Handled")
+UNCHANGED = ShownState(StateShape.OK, "No change")
+REFUSED = ShownState(StateShape.FAILED, "Refused")
 ADDS_UP = ShownState(StateShape.OK, "adds up")
 
 _OUTCOMES = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from api.ui import words
+from api.ui.queries.events import EventFigures, figures
 from api.ui.states import StateShape
 from etl.db.runs import run_row
 from etl.model.values import IMAGE_PROBLEM_CODES, RunOutcome
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 HOURS = 24
 HALF_HOURS = 48
-MOST_EVENTS = 10_000  # counted; more are only said to be more
 
 _CHANGES = """
 SELECT dataset, hour, rows_inserted + rows_restored - rows_retired AS growth,
@@ -40,17 +39,10 @@ FROM run_half_hour WHERE half_hour >= :start
 ORDER BY half_hour
 """
 
-# Events are counted up to :most, from the newest back.
-_PARTS = """
-SELECT (SELECT count(*) FROM (SELECT received_at FROM bucket_event ORDER BY id DESC LIMIT :most)
-        AS newest WHERE received_at >= :start) AS events,
-       (SELECT count(*) FROM (SELECT FROM bucket_event WHERE handled_by_run IS NULL LIMIT :most)
-        AS waiting) AS waiting,
-       (SELECT coalesce(sum(CAST(counts->>'found_by_reconcile' AS bigint)), 0)::bigint
-        FROM run WHERE finished_at >= :start AND state = 'succeeded') AS missed,
-       (SELECT coalesce(sum(attached), 0)::bigint FROM dataset_tally) AS attached,
+_IMAGES = """
+SELECT (SELECT coalesce(sum(attached), 0)::bigint FROM dataset_tally) AS attached,
        (SELECT coalesce(sum(objects), 0)::bigint FROM problem_tally
-        WHERE code = ANY (CAST(:image_codes AS text[]))) AS faulty_images
+        WHERE code = ANY (CAST(:codes AS text[]))) AS faulty
 """
 
 _PUBLICATIONS = """
@@ -130,12 +122,12 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Figures of the parts of the instance; events are counted up to MOST_EVENTS."""
+    """Figures of the parts of the instance: events, rows with an image, images without thumbnails.
 
-    events: str
-    waiting: str
-    has_waiting: bool
-    missed: int
+    `publications` are the outputs that were published last.
+    """
+
+    events: EventFigures
     attached: int
     faulty_images: int
     publications: tuple[Publication, ...]
@@ -208,19 +200,12 @@ def _of_half_hour(start: datetime, rows: list[Any]) -> HalfHour:
 
 def parts(connection: Connection, now: datetime) -> Parts:
     """The figures of the parts."""
-    values = {
-        "start": now - timedelta(hours=HOURS),
-        "most": MOST_EVENTS + 1,
-        "image_codes": list(IMAGE_PROBLEM_CODES.values()),
-    }
-    row = connection.execute(text(_PARTS), values).one()
+    codes = {"codes": list(IMAGE_PROBLEM_CODES.values())}
+    images = connection.execute(text(_IMAGES), codes).one()
     return Parts(
-        words.at_most(row.events, MOST_EVENTS),
-        words.at_most(row.waiting, MOST_EVENTS),
-        row.waiting > 0,
-        row.missed,
-        row.attached,
-        row.faulty_images,
+        figures(connection, now),
+        images.attached,
+        images.faulty,
         tuple(Publication(*one) for one in connection.execute(text(_PUBLICATIONS))),
     )
 
