@@ -91,10 +91,15 @@ _PAIRS = {
         "SELECT coalesce(dataset, ''), count(*) FROM source_object GROUP BY 1 ORDER BY 1",
     ),
     "counters": (
-        f"SELECT dataset, {_NAMES} FROM dataset_tally JOIN dataset ON name = dataset ORDER BY 1",
         (
-            f"SELECT counted.key, {_SUMS} {_OF_RUNS}"
-            " AND counted.key IN (SELECT name FROM dataset) GROUP BY 1 ORDER BY 1"
+            f"SELECT dataset, {_NAMES} FROM dataset_tally JOIN dataset ON name = dataset"
+            f" WHERE {' + '.join(_NAMES.split(', '))} > 0 ORDER BY 1"
+        ),
+        (
+            f"SELECT * FROM (SELECT counted.key, {_SUMS} {_OF_RUNS}"
+            " AND counted.key IN (SELECT name FROM dataset) GROUP BY 1)"
+            f" AS counters (dataset, {_NAMES})"
+            f" WHERE {' + '.join(_NAMES.split(', '))} > 0 ORDER BY 1"
         ),
     ),
     "hours": (

@@ -96,7 +96,8 @@ def _compute(
     name = installed.dataset.name
     found = statistics.load(connection, name, version)
     if found is None:
-        found = statistics.Statistics(_count(connection, shape.table), {})
+        run_id = statistics.last_change(connection, name)
+        found = statistics.Statistics(_count(connection, shape.table), {}, run_id)
     for column in shape.default_fields:
         if column not in found.columns:
             if time.monotonic() > deadline:

@@ -16,7 +16,6 @@ from sqlalchemy.exc import DBAPIError
 
 from api.state.catalog import Catalog
 from api.state.checks import FileChecks
-from api.state.figures import FigureCache
 from api.state.group_commit import GroupCommit
 from api.state.measures import Measures
 from api.state.slots import Slots
@@ -110,7 +109,6 @@ class Services:
     statistics: Slots = field(default_factory=lambda: Slots(MAX_STATISTICS))
     document_locks: StripedLocks = field(default_factory=StripedLocks)
     catalog: Catalog = field(default_factory=Catalog)
-    figures: FigureCache = field(default_factory=FigureCache)
     checks: FileChecks = field(init=False)
     database_probe: Probe = field(init=False)
     event_commits: GroupCommit = field(init=False)

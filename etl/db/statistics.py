@@ -11,31 +11,55 @@ from sqlalchemy.dialects.postgresql import insert
 from etl.db.engine import schemas_of
 from etl.db.names import statistics_key
 from etl.db.tables import statistics
+from etl.db.tally_tables import dataset_tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 class Statistics(NamedTuple):
-    """The number of rows, and what is known of columns by name."""
+    """The number of rows, and what is known of columns by name.
+
+    `run_id` is the last run that had changed the rows, None if none had.
+    """
 
     rows: int
     columns: dict[str, Any]
+    run_id: int | None = None
+
+
+_SAVED = select(statistics.c["count"], statistics.c["columns"], statistics.c.run_id)
 
 
 def load(connection: Connection, dataset: str, version: str) -> Statistics | None:
     """What was saved of this version of the rows."""
     row = connection.execute(
-        select(statistics.c["count"], statistics.c["columns"]).where(
-            statistics.c.dataset == dataset, statistics.c.version == version
-        )
+        _SAVED.where(statistics.c.dataset == dataset, statistics.c.version == version)
     ).one_or_none()
     return None if row is None else Statistics(*row)
 
 
+def latest(connection: Connection, dataset: str) -> Statistics | None:
+    """What was saved last, which may be of an earlier version, and lack columns."""
+    row = connection.execute(_SAVED.where(statistics.c.dataset == dataset)).one_or_none()
+    return None if row is None else Statistics(*row)
+
+
+def last_change(connection: Connection, dataset: str) -> int | None:
+    """The last run that changed the rows of the dataset."""
+    return connection.scalar(
+        select(dataset_tally.c.run_id).where(dataset_tally.c.dataset == dataset)
+    )
+
+
 def save(connection: Connection, dataset: str, version: str, found: Statistics) -> None:
     """Replace what was saved of the dataset."""
-    values = {"version": version, "count": found.rows, "columns": found.columns}
+    values = {
+        "version": version,
+        "count": found.rows,
+        "columns": found.columns,
+        "run_id": found.run_id,
+    }
     statement = insert(statistics).values(dataset=dataset, **values)
     connection.execute(
         statement.on_conflict_do_update(

@@ -101,7 +101,7 @@ class RunMerge:
         """
         connection = self.run.connection
         self.run.successors.note_transactions(connection)
-        has_left = self._find_left()
+        has_left, has_moved = self._find_left()
         staged, open_holds = staged_objects(connection, self.run.stats.staged)
         wanted = staged.keys() | open_holds if self.run.is_full else staged.keys()
         if self.run.rebuild is not None:  # of which no object may be left
@@ -115,7 +115,7 @@ class RunMerge:
             self._merge_others()
         if has_left:
             self._keep_left([*failures, *self.paused], held)
-        is_plain = not (self.run.is_full or failures or has_left)
+        is_plain = not (self.run.is_full or failures or has_moved)
         committed = self._committed(done, is_plain=is_plain)
         size = self.run.stats.staged + committed.counts.rows_read
         self.run.successors.drop(connection)
@@ -257,16 +257,19 @@ class RunMerge:
             analyze_from=self.thresholds.many,
         )
 
-    def _find_left(self) -> bool:
-        """Stage the objects that leave their dataset; return whether there are any."""
+    def _find_left(self) -> tuple[bool, bool]:
+        """Stage the objects that leave their dataset.
+
+        Returns whether there are any, and whether any object changes its dataset, or had none.
+        """
         named = statements("left")
         connection, stage = self.run.connection, named["stage"]
         if self.run.stats.staged <= self.thresholds.small:
             stage = f"{configuration(POINT_PLANNER)}; {stage}"
-        found = connection.execute(text(stage)).rowcount
-        if found:
+        has_left, has_moved = connection.execute(text(stage)).one()
+        if has_left:
             connection.execute(text(named["remember"]))
-        return bool(found)
+        return has_left, has_moved
 
     def _keep_left(self, unchanged: Sequence[str], held: Mapping[str, Held]) -> None:
         """Give objects back to the datasets that still have their rows, until the next run."""

@@ -10,9 +10,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import Engine, event, text
 
-from etl.db import events, runs, tallies
+from etl.db import events, runs, statistics, tallies
 from etl.db.engine import connect, migrate
 from etl.db.retention import Retention
 from etl.images.indexer import ThumbnailIndexer
@@ -251,6 +252,22 @@ def test_a_dataset_that_is_declared_again_is_counted_again(
         assert wrong_tallies(engine) == {}
         manager.run(Trigger.CLI)
         assert wrong_tallies(engine) == {}
+
+
+def test_statistics_name_the_run_that_they_are_of(
+    bucket: TestBucket, several: DataManager, engine: Engine, client: FlaskClient
+):
+    bucket.put("orders/1.csv", GOOD)
+    last = several.run(Trigger.CLI)
+    several.run(Trigger.CLI)
+    assert client.get("/datasets/orders/stats").status_code == 200
+    bucket.put("orders/1.csv", FAULTY)
+    several.run(Trigger.CLI)
+    with engine.connect() as connection:
+        found = statistics.latest(connection, "orders")
+    assert found is not None
+    assert (found.rows, found.run_id) == (3, last.id)
+    assert found.columns["order_id"]["distinct"] == 3
 
 
 # -- the summary of a hold

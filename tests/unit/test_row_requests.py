@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.rows.columns import concatenated, sql_text
 from api.rows.conditions import column_name, items
-from api.state.figures import FigureCache
-from etl.model.errors import TransientError
 
 
 def quoted(text: str) -> str:
@@ -54,45 +49,3 @@ def test_concatenation_keeps_the_order_and_is_balanced(parts: list[str]):
         (found[:place].count("(") - found[:place].count(")")) for place in range(len(found))
     )
     assert depth <= len(parts).bit_length()
-
-
-def test_a_number_is_computed_once_per_version():
-    figures, computed = FigureCache(), []
-    for version in (1, 1, 2, 2, 1):
-        figures.get("name", version, lambda: computed.append(1))
-    assert len(computed) == 3
-
-
-def test_simultaneous_requests_compute_a_number_once():
-    figures, computed, started = FigureCache(), [], threading.Barrier(4)
-
-    def ask() -> int:
-        started.wait()
-        return int(figures.get("name", 1, lambda: computed.append(1) or 7))
-
-    with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(ask) for _ in range(4)]
-    assert [one.result() for one in answers] == [7] * 4
-    assert len(computed) == 1
-
-
-def test_a_request_does_not_wait_for_ever():
-    figures, entered, leave = FigureCache(wait_seconds=0.01), threading.Event(), threading.Event()
-
-    def slow() -> None:
-        entered.set()
-        leave.wait(30)
-
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(figures.get, "name", 1, slow)
-        assert entered.wait(30)
-        with pytest.raises(TransientError):
-            figures.get("name", 1, slow)
-        leave.set()
-
-
-def test_a_failed_computation_is_tried_again():
-    figures = FigureCache()
-    with pytest.raises(ZeroDivisionError):
-        figures.get("name", 1, lambda: 1 // 0)
-    assert figures.get("name", 1, lambda: 5) == 5

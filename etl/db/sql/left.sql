@@ -2,13 +2,21 @@
 
 -- name: stage
 -- Objects that another dataset, or none, now claims leave the dataset of their rows. Must run before
--- the manifest is written. No parameters.
-INSERT INTO staging_object (change, bucket, key, dataset, kind, attachment, attachment_id, etag,
-                            size, last_modified, state, rows_read, rows_rejected)
-SELECT 'left', known.bucket, known.key, known.dataset, known.kind, known.attachment,
-       known.attachment_id, known.etag, known.size, known.last_modified, known.state, 0, 0
-FROM staging_object AS staged JOIN source_object AS known USING (bucket, key)
-WHERE known.dataset IS DISTINCT FROM staged.dataset AND known.dataset IS NOT NULL
+-- the manifest is written. Returns whether there are any, and whether any had another dataset or
+-- none. No parameters.
+WITH moved AS MATERIALIZED (
+    SELECT known.*
+    FROM staging_object AS staged JOIN source_object AS known USING (bucket, key)
+    WHERE known.dataset IS DISTINCT FROM staged.dataset
+), staged AS (
+    INSERT INTO staging_object (change, bucket, key, dataset, kind, attachment, attachment_id, etag,
+                                size, last_modified, state, rows_read, rows_rejected)
+    SELECT 'left', bucket, key, dataset, kind, attachment, attachment_id, etag, size,
+           last_modified, state, 0, 0
+    FROM moved WHERE dataset IS NOT NULL
+)
+SELECT coalesce(bool_or(dataset IS NOT NULL), false) AS has_left, count(*) > 0 AS has_moved
+FROM moved
 
 -- name: remember
 -- Their manifest entries, before other datasets write theirs.
