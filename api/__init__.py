@@ -1,4 +1,4 @@
-"""The HTTP API: `create_app(settings)` creates the app, with one blueprint per resource.
+"""The HTTP API and the dashboard: `create_app(settings)` creates the app, a blueprint per resource.
 
 It reads PostgreSQL and requests runs; it never executes one.
 """
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask.json.provider import DefaultJSONProvider
 
+from api import ui
 from api.http import checks, errors, methods, ranges
 from api.http.addresses import RawPathFlask
 from api.http.converters import AnyTextConverter, DocumentNameConverter, RunIdConverter
@@ -113,6 +114,7 @@ def create_app(
         docs,
     ):
         app.register_blueprint(module.bp)
+    ui.register(app)
     auth.mark_library_routes(app)
     descriptions.register(app, engine)
     app.wsgi_app = WebhookFastPath(app.wsgi_app, shared)  # type: ignore[method-assign]

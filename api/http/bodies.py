@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from api.http.pages import without_prefix
 from etl.db.events import MAX_BODY_BYTES as EVENT_BYTES
 
 if TYPE_CHECKING:
@@ -15,14 +16,17 @@ SMALL_BYTES = 64 * 1024  # the limit for all other routes
 
 
 def max_body_bytes(settings: Settings, method: str, path: str) -> int:
-    """The maximum body size of a request to this path, in bytes."""
+    """The maximum body size of a request to this path, in bytes.
+
+    A page of the dashboard has the limit of the route with the same path.
+    """
     if is_webhook(path):
         return EVENT_BYTES
     if is_check(method, path):
         return int(settings.check_max_size)
     if not is_upload(method, path):
         return SMALL_BYTES
-    if path.startswith("/objects/"):
+    if without_prefix(path).startswith("/objects/"):
         return int(settings.object_max_size)
     return int(settings.document_max_size)
 
@@ -34,11 +38,12 @@ def is_webhook(path: str) -> bool:
 
 def is_check(method: str, path: str) -> bool:
     """Whether the body is a file to check, which is not stored."""
-    return method == "POST" and path.rstrip("/") == "/check"
+    return method == "POST" and without_prefix(path).rstrip("/") == "/check"
 
 
 def is_upload(method: str, path: str) -> bool:
     """Whether the request stores its body."""
+    path = without_prefix(path)
     if path.startswith("/objects/"):
         return method == "PUT" or (method == "POST" and not path.endswith("/presign"))
     return method == "POST" and path.rstrip("/") == "/documents"
@@ -49,6 +54,7 @@ def is_writable(settings: Settings, sources: Iterable[str], path: str) -> bool:
 
     `sources` are the source buckets of the datasets.
     """
+    path = without_prefix(path)
     if not path.startswith("/objects/"):
         return True
     bucket = path.split("/")[2]

@@ -22,6 +22,7 @@ from werkzeug.exceptions import HTTPException
 
 from api.http import addresses
 from api.http.bodies import max_body_bytes
+from api.http.pages import is_page
 from api.state.services import services
 from etl.model.errors import (
     ConfigurationError,
@@ -46,6 +47,7 @@ log = structlog.get_logger("api")
 
 View = TypeVar("View", bound="Callable[..., object]")
 
+_EMPTY = "is empty"
 _HINTS = {
     400: "Check how the client builds the request. If the route takes a body, send valid JSON with"
     " Content-Type: application/json.",
@@ -194,7 +196,10 @@ def body_hint(largest_bytes: int) -> str:
 
 
 def refuse_ambiguous_parameters() -> None:
-    """Refuse with 422 a query parameter that is not UTF-8, repeated or empty."""
+    """Refuse with 422 a query parameter that is not UTF-8, repeated or empty.
+
+    A page of the dashboard ignores empty ones, because forms send their empty fields.
+    """
     if request.routing_exception is not None:
         return
     parameters: dict[str, list[str]] = defaultdict(list)
@@ -207,6 +212,7 @@ def refuse_ambiguous_parameters() -> None:
         for name, values in parameters.items()
         for group in ([[one] for one in values] if may_repeat and may_repeat(name) else [values])
         if (fault := _fault_of(name, group)) is not None
+        and not (fault == _EMPTY and is_page(request.path))
     ]
     if faults:
         raise WrongParameters(faults)
@@ -228,7 +234,7 @@ def _fault_of(name: str, values: list[str]) -> str | None:
         return "is not UTF-8; percent-encode its UTF-8 bytes, for example ü as %C3%BC"
     if len(values) > 1:
         return "is given more than once"
-    return None if values[0] else "is empty"
+    return None if values[0] else _EMPTY
 
 
 def _replace_non_utf8(text: str) -> str:

@@ -143,7 +143,7 @@ def _up(part: str, *, is_up: bool) -> Family:
 
 def _measured(shared: Services) -> Iterator[Family]:
     """The metrics of this process."""
-    latency = shared.store_watch.last()
+    latency = shared.store_watch.last().seconds
     yield _up("store", is_up=latency is not None)
     yield Family(
         "bucketline_build_info",

@@ -2,6 +2,7 @@
 
 Each view declares its rule: `@needs(Role.READER)`, `@public`, `@no_rate_limit`, or
 `@own_token_auth` if the route checks a token itself. A route without a rule is always refused.
+Pages of the dashboard also accept its session cookie, which no other route does.
 
 Without any API key, the API serves clients on this machine or, with API_OPEN, every client.
 """
@@ -15,19 +16,24 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import structlog
 from flask import current_app, g, request
 from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.http import parse_cookie
 
 from api.http.errors import Refused
+from api.http.pages import is_page
 from api.security.keyring import LiveKeyring
 from api.security.limits import RateLimits, rate_limit_key
 from api.security.origins import is_trusted_host
+from api.security.sessions import Sessions
 from api.state.services import services
 from etl.model.roles import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from apiflask import APIFlask
 
+    from api.security.sessions import Session
+    from etl.model.roles import Entry
     from etl.settings import Settings
 
 _KEY = "bucketline-authenticator"
@@ -125,6 +131,8 @@ class Authenticator:
 
     def __init__(self, settings: Settings) -> None:
         self.keyring = LiveKeyring(settings)
+        file = settings.key_file
+        self.sessions = Sessions(file.with_name(f"{file.name}-sessions"), self.keyring)
         self.limits = RateLimits(settings.api_rate_limit)
 
 
@@ -143,6 +151,38 @@ def mark_library_routes(app: APIFlask) -> None:
 def keyring_of(app: APIFlask) -> LiveKeyring:
     """The API keys of this app."""
     return cast("Authenticator", app.extensions[_KEY]).keyring
+
+
+def sessions() -> Sessions:
+    """The dashboard's sessions."""
+    return _authenticator().sessions
+
+
+def sessions_of(app: APIFlask) -> Sessions:
+    """The dashboard's sessions of this app."""
+    return cast("Authenticator", app.extensions[_KEY]).sessions
+
+
+def current_session() -> Session | None:
+    """The session that this request to the dashboard belongs to."""
+    return cast("Session | None", g.get("session"))
+
+
+def is_open() -> bool:
+    """Whether the API has no keys, and no client signs in."""
+    return not _authenticator().keyring.is_locked()
+
+
+def entry_of_key(key: str) -> Entry | None:
+    """The entry of a key that a visitor enters to sign in; counts a key that is not valid.
+
+    Raises:  Refused with 429 after too many of them.
+    """
+    keyring = _authenticator().keyring
+    entry = keyring.find(key) if keyring.is_locked() else None
+    if entry is None:
+        _count_invalid_key()
+    return entry
 
 
 def _authenticator() -> Authenticator:
@@ -203,7 +243,11 @@ def _identify() -> Caller:
         _check_open_access(services().settings)
         return UNRESTRICTED
     headers = request.headers
-    return _holder(keyring, headers.get("Authorization", ""), headers.get("X-API-Key"))
+    found = _holder(keyring, headers.get("Authorization", ""), headers.get("X-API-Key"))
+    if found is not ANONYMOUS or not is_page(request.path):
+        return found
+    g.session = sessions().first(request.cookies.items(multi=True))
+    return ANONYMOUS if g.session is None else _caller_of(g.session.entry)
 
 
 def _key_of_request() -> str | None:
@@ -216,15 +260,25 @@ def _key_in(authorization: str, api_key: str | None) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else api_key
 
 
-def can_read(keyring: LiveKeyring, authorization: str, api_key: str | None) -> bool:
-    """Whether these headers authorize a check of a file; the server asks before it reads a body."""
-    return _holder(keyring, authorization, api_key).role is not None
+def may_send_large(caller: Caller, needed: Role) -> bool:
+    """Whether a client may check a file (a reader) or upload one (a writer).
+
+    The server asks before it reads a body.
+    """
+    if caller.role is None or not caller.role.includes(needed):
+        return False
+    return needed is Role.READER or not caller.datasets
 
 
-def can_write(keyring: LiveKeyring, authorization: str, api_key: str | None) -> bool:
-    """Whether these headers authorize an upload; the server asks before it reads a body."""
-    found = _holder(keyring, authorization, api_key)
-    return found.role is not None and found.role.includes(Role.WRITER) and not found.datasets
+def caller_of_head(
+    found: Sessions | None, keyring: LiveKeyring, path: str, headers: Mapping[str, str]
+) -> Caller:
+    """The client that sends a head, whose names are as in WSGI without HTTP_."""
+    holder = _holder(keyring, headers.get("AUTHORIZATION", ""), headers.get("X_API_KEY"))
+    if found is None or holder is not ANONYMOUS or not is_page(path):
+        return holder
+    session = found.first(parse_cookie(headers.get("COOKIE", "")).items(multi=True))
+    return ANONYMOUS if session is None else _caller_of(session.entry)
 
 
 def _holder(keyring: LiveKeyring, authorization: str, api_key: str | None) -> Caller:
@@ -233,7 +287,11 @@ def _holder(keyring: LiveKeyring, authorization: str, api_key: str | None) -> Ca
         return UNRESTRICTED
     key = _key_in(authorization, api_key)
     entry = None if key is None else keyring.find(key)
-    return ANONYMOUS if entry is None else Caller(entry.name, entry.role, entry.datasets)
+    return ANONYMOUS if entry is None else _caller_of(entry)
+
+
+def _caller_of(entry: Entry) -> Caller:
+    return Caller(entry.name, entry.role, entry.datasets)
 
 
 def _check_open_access(settings: Settings) -> None:

@@ -48,6 +48,10 @@ class LiveKeyring:
         """The entry of a key as of the last call of `is_locked`; None if the key is not valid."""
         return self._snapshot.ring.find(key)
 
+    def named(self, name: str) -> Entry | None:
+        """The valid entry with this name as of the last call of `is_locked`."""
+        return self._snapshot.ring.named(name)
+
     def _refresh(self) -> None:
         """Read the file if it has changed; retry each time if it could not be read."""
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from api import create_app
 from api.http.bodies import SMALL_BYTES
-from api.security.auth import keyring_of
+from api.security.auth import keyring_of, sessions_of
 from api.server.channel import DEFAULT_TIMEOUTS, Channel, ClientTimeouts
 from api.server.connections import ApiServer, connection_limit
 from api.server.listener import PORTS_TO_TRY, listen, require_key_if_exposed, url_of
@@ -58,7 +58,13 @@ def serve(
     server = _create_server(app, listener)
     sources = services_of(app).sources.last
     sources()  # so that they are known before the first upload
-    parser = partial(RequestParser, settings=settings, keyring=keyring_of(app), sources=sources)
+    parser = partial(
+        RequestParser,
+        settings=settings,
+        keyring=keyring_of(app),
+        sessions=sessions_of(app),
+        sources=sources,
+    )
     server.channel_class = partial(Channel, timeouts=timeouts, parser_class=parser)
     logging.getLogger("waitress").addFilter(_without_stack)
     _exit_on_sigterm()

@@ -16,9 +16,10 @@ from waitress.utilities import BadRequest
 
 from api.http.bodies import SMALL_BYTES, is_check, is_webhook, is_writable, max_body_bytes
 from api.http.spool import DiskFull, Spool, log_full_disk
-from api.security.auth import can_read, can_write
+from api.security.auth import caller_of_head, may_send_large
 from api.security.headers import request_id
 from api.security.webhook import has_token
+from etl.model.roles import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from waitress.adjustments import Adjustments
 
     from api.security.keyring import LiveKeyring
+    from api.security.sessions import Sessions
     from etl.settings import Settings
 
 CHUNKED_BYTES = 4096  # parsed at once: each chunk, however short, copies the rest of these bytes
@@ -51,12 +53,14 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         *,
         settings: Settings,
         keyring: LiveKeyring,
+        sessions: Sessions | None = None,
         sources: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         super().__init__(adj)
         self._sources = sources
         self._settings = settings
         self._keyring = keyring
+        self._sessions = sessions
 
     def parse_header(self, header_plus: bytes) -> None:
         """Parse the head, then set the limit of the body.
@@ -111,12 +115,13 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         return largest if self._may_be_large() else min(largest, SMALL_BYTES)
 
     def _may_be_large(self) -> bool:
-        authorization, key = self.headers.get("AUTHORIZATION", ""), self.headers.get("X_API_KEY")
         if is_webhook(self.path):
+            authorization = self.headers.get("AUTHORIZATION", "")
             return has_token(authorization, self._settings.webhook_tokens)
+        caller = caller_of_head(self._sessions, self._keyring, self.path, self.headers)
         if is_check(self.command, self.path):
-            return can_read(self._keyring, authorization, key)
-        return can_write(self._keyring, authorization, key) and is_writable(
+            return may_send_large(caller, Role.READER)
+        return may_send_large(caller, Role.WRITER) and is_writable(
             self._settings, self._sources(), self.path
         )
 

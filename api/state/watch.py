@@ -4,43 +4,65 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from etl.model.errors import EtlError
+from etl.model.errors import EtlError, ObjectStoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EVERY_SECONDS = 15
-FIRST_WAIT_SECONDS = 1
+FRESH_SECONDS = 5
+KEPT_SECONDS = 30  # an older result is not used
+WAIT_SECONDS = 1
 
 
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """How long the object store took to respond, in seconds, or why it did not."""
+
+    seconds: float | None
+    error: EtlError | None = None
+
+
+@dataclass
 class Watch:
-    """Knows the last result of a check."""
+    """Knows the last result of a check of the object store; one check is made at a time."""
 
-    def __init__(self, check: Callable[[], float], every_seconds: float = EVERY_SECONDS) -> None:
-        self._check = check
-        self._every_seconds = every_seconds
-        self._lock = threading.Lock()
-        self._is_known = threading.Event()
-        self._began_at: float | None = None
-        self._last: float | None = None
+    check: Callable[[], float]
+    clock: Callable[[], float] = time.monotonic
+    wait_seconds: float = WAIT_SECONDS
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _pending: Future[StoreState] | None = None
+    _found: StoreState | None = None
+    _found_at: float = float("-inf")
 
-    def last(self) -> float | None:
-        """The last result, None if it failed; a check begins if the last one is old enough."""
-        now = time.monotonic()
+    def last(self) -> StoreState:
+        """The last result; if it is not fresh, another check begins.
+
+        Only if there is no result, or an old one, the caller waits, for at most `wait_seconds`.
+        """
         with self._lock:
-            is_due = self._began_at is None or now - self._began_at >= self._every_seconds
-            if is_due:
-                self._began_at = now
-        if is_due:
-            threading.Thread(target=self._run, daemon=True).start()
-        self._is_known.wait(FIRST_WAIT_SECONDS)
-        return self._last
-
-    def _run(self) -> None:
+            age = self.clock() - self._found_at
+            if self._pending is None or (age > FRESH_SECONDS and self._pending.done()):
+                self._pending = self._pool.submit(self._run)
+            if self._found is not None and age <= KEPT_SECONDS:
+                return self._found
+            pending = self._pending
         try:
-            self._last = self._check()
-        except EtlError:
-            self._last = None
-        self._is_known.set()
+            return pending.result(self.wait_seconds)
+        except TimeoutError:
+            text = f"The object store has not responded within {self.wait_seconds:g} s."
+            return self._keep(StoreState(None, ObjectStoreUnavailable(text)))
+
+    def _run(self) -> StoreState:
+        try:
+            return self._keep(StoreState(self.check()))
+        except EtlError as error:
+            return self._keep(StoreState(None, error))
+
+    def _keep(self, found: StoreState) -> StoreState:
+        self._found, self._found_at = found, self.clock()
+        return found

@@ -141,6 +141,10 @@ class Keyring:
             by_name.setdefault(entry.name, entry)
         self._entries = tuple(by_name.values())
 
+    def named(self, name: str) -> Entry | None:
+        """The entry with this name."""
+        return next((entry for entry in self._entries if entry.name == name), None)
+
     def find(self, key: str) -> Entry | None:
         """The entry of an API key, found in constant time."""
         digest = digest_of(key)

@@ -68,7 +68,8 @@ def said(found: Snapshot) -> Said:  # noqa: PLR0911 - one for each state
     if since is None:
         return Said(OverviewState.WAITING, "Waiting", phrase("No run has committed yet."))
     if not any(one.rows or one.objects for one in found.datasets):
-        text = f"Everything is running. {found.bucket} is empty."
+        lead = "Everything is running. " if found.has_scheduler else ""
+        text = f"{lead}{found.bucket} is empty."
         return Said(OverviewState.EMPTY, "Nothing to load yet", phrase(text))
     sentence = phrase("All in sync since ", ShownTime(since), ".")
     return Said(OverviewState.IN_SYNC, "In sync", sentence)
@@ -174,7 +175,7 @@ def _since(found: Snapshot) -> datetime | None:
 
 def of_outage(outage: Outage, served_as_of: datetime | None) -> list[Phrase]:
     """What an outage costs, and how it ends."""
-    parts = [phrase(outage.reason)]
+    parts = [phrase(f"{outage.reason.removesuffix('.')}.")]
     if outage.part is Part.DATABASE:
         parts.append(phrase("Until it answers, no row can be read and no run can begin."))
     elif served_as_of is not None:

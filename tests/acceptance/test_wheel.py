@@ -121,6 +121,8 @@ def test_up_serves_the_sample_and_imports_nothing_of_its_folder(
 ):
     with urllib.request.urlopen(f"{up}/stats", timeout=10) as response:  # noqa: S310 - our own
         assert json.load(response)["count"] == 60
+    with urllib.request.urlopen(f"{up}/ui/", timeout=10) as response:  # noqa: S310 - our own
+        assert b"<h1>" in response.read()
 
     def images() -> dict[str, int]:
         status = call(bucketline, hostile, "status", "--json")

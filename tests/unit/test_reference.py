@@ -9,6 +9,7 @@ import click
 import pytest
 
 from api import create_app
+from api.http.pages import is_page
 from etl.cli.main import commands
 from etl.db.tables import metadata
 from etl.settings import Settings
@@ -120,12 +121,12 @@ def test_defaults_of_settings_are_those_of_the_example():
 
 
 def routes() -> set[tuple[str, str]]:
-    """Method and rule of every route of the API, except those that Flask adds."""
+    """Method and rule of every route of the API, except those that Flask adds, and pages."""
     app = create_app(Settings(_env_file=None, database_url="postgresql://db_user@127.0.0.1:9/none"))
     found = set()
     for rule in app.url_map.iter_rules():
         path = re.sub(r"<\w+:", "<", rule.rule).replace("<run_id>", "<id>")
-        if "static" not in path and not path.startswith("/docs/"):
+        if "static" not in path and not path.startswith("/docs/") and not is_page(path):
             found |= {(method, path) for method in (rule.methods or set()) - {"OPTIONS", "HEAD"}}
     return found
 
