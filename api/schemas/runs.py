@@ -83,6 +83,10 @@ class Run(BaseModel):
         " `swap` counts the rows of new tables that replaced empty ones.",
         examples=[{"list": 2, "read": 2, "stage": 2, "merge": 2, "publish": 2}],
     )
+    step_spans: dict[str, tuple[float, float]] = Field(
+        description="When each step began and ended, in seconds after the start of the run.",
+        examples=[{"list": [0.0, 0.02], "merge": [0.1, 0.2]}],
+    )
 
 
 class Runs(BaseModel):

@@ -11,6 +11,7 @@ from rich.text import Text
 from etl.cli import run_lines
 from etl.cli.render import indented, sentence
 from etl.model.phrases import counted, listed, span
+from etl.model.run_sentences import ending, note, totals
 from etl.model.sums import sums
 from etl.model.values import RunOutcome, RunState
 
@@ -28,7 +29,6 @@ _STYLES: dict[str, str] = {
     RunOutcome.HELD: "magenta",
     RunState.RUNNING: "blue",
 }
-_CHANGES = ("inserted", "updated", "restored", "retired")
 
 
 def runs(found: Sequence[Mapping[str, Any]], gaps: Sequence[FoldedRuns], asked: RunFilter) -> Lines:
@@ -62,34 +62,16 @@ def _none(asked: RunFilter) -> Text:
 
 
 def _cells(run: Mapping[str, Any]) -> list[str]:
-    counts = run["counts"]
-    numbers = [""] * len(_NUMBERS)
-    if counts:
-        objects = sum(counts.get(f"objects_{one}", 0) for one in ("added", "modified", "removed"))
-        changed = sum(counts.get(f"rows_{one}", 0) for one in _CHANGES)
-        values = (objects, counts.get("rows_read", 0), changed, counts.get("rows_rejected", 0))
-        numbers = [f"{value:,}" for value in values]
+    numbers = totals(run["counts"])
     return [
         str(run["id"]),
         run["outcome"],
         run["trigger"],
         _clock(run["started_at"]),
         _took(run["started_at"], run["finished_at"]),
-        *numbers,
-        _note(run),
+        *(["" for _ in _NUMBERS] if numbers is None else [f"{value:,}" for value in numbers]),
+        note(run),
     ]
-
-
-def _note(run: Mapping[str, Any]) -> str:
-    """Why a run failed, what it held or what no event had reported."""
-    error, counts = run["error"], run["counts"]
-    if error is not None:
-        return str(error["message"]).splitlines()[0]
-    if counts.get("retirements_held"):
-        return f"{counted(counts['retirements_held'], 'retirement')} held"
-    if counts.get("found_by_reconcile"):
-        return f"{counted(counts['found_by_reconcile'], 'change')} that no event reported"
-    return ""
 
 
 def _folded(gap: FoldedRuns) -> list[str]:
@@ -127,7 +109,10 @@ def details(found: RunDetails) -> Lines:
     """How a run ended, why it failed and what to do, its steps, and its counts as equations."""
     run = found.report
     style = _STYLES.get(found.outcome, "green")
-    lines: Lines = [Text(_outcome(found), f"bold {style}"), Text(_origin(found))]
+    lines: Lines = [
+        Text(ending(run, found.outcome, _took(run.started_at, run.finished_at)), f"bold {style}"),
+        Text(_origin(found)),
+    ]
     if run.error is not None:
         lines.append(Text())
         lines += indented(f"{run.error['message']}", "red")
@@ -143,28 +128,6 @@ def details(found: RunDetails) -> Lines:
         count = counted(run.counts.problems, "problem")
         lines += [Text(), sentence(f"It found {count}: `./run.sh problems` lists those open.")]
     return lines
-
-
-def _outcome(found: RunDetails) -> str:
-    """How a run ended: `Run 8,131 succeeded in 9.84 s.`."""
-    run = found.report
-    took = _took(run.started_at, run.finished_at)
-    name = f"Run {run.id:,}"
-    if run.state is RunState.REQUESTED:
-        return f"{name} is requested, and has not begun."
-    if run.state is RunState.RUNNING:
-        return f"{name} is active."
-    if found.outcome == RunOutcome.CANCELED:
-        return f"{name} was canceled. Nothing was changed."
-    if run.state is RunState.SUCCEEDED:
-        held = run.counts.retirements_held
-        rest = f"; {counted(held, 'retirement')} held." if held else "."
-        return f"{name} succeeded in {took}{rest}"
-    facts = run.error.get("facts") if run.error else None
-    committed = facts.get("committed") if isinstance(facts, dict) else None
-    if committed:
-        return f"{name} failed after {took}. Committed: {committed}."
-    return f"{name} failed after {took}. Nothing was changed."
 
 
 def _origin(found: RunDetails) -> str:

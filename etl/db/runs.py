@@ -38,7 +38,7 @@ _INTERRUPTED = {
 
 _COLUMNS = (
     "id, trigger, state, requested_at, started_at, finished_at, counts, error, "
-    "published_at, step_seconds, step_rows, dataset_counts"
+    "published_at, step_seconds, step_rows, step_spans, dataset_counts"
 )
 
 # By dataset, how many rows a run may retire at once; None for any number.
@@ -235,18 +235,21 @@ def record_steps(
     run_id: int,
     step_seconds: Mapping[str, float],
     step_rows: Mapping[str, int],
+    step_spans: Mapping[str, tuple[float, float]],
 ) -> RunReport:
-    """Store the seconds of each step, and how many rows or objects it processed; report the run."""
+    """Store what each step took and processed, and when it began and ended; report the run."""
     row = connection.execute(
         text(
             f"{statements('tallies')['add_steps']};"
             " UPDATE run SET step_seconds = CAST(:seconds AS jsonb),"
-            f" step_rows = CAST(:rows AS jsonb) WHERE id = :id RETURNING {_COLUMNS}"
+            " step_rows = CAST(:rows AS jsonb), step_spans = CAST(:spans AS jsonb)"
+            f" WHERE id = :id RETURNING {_COLUMNS}"
         ),
         {
             "id": run_id,
             "seconds": _json({k: round(v, 4) for k, v in step_seconds.items()}),
             "rows": _json(step_rows),
+            "spans": _json({k: [round(one, 4) for one in v] for k, v in step_spans.items()}),
         },
     ).one()
     connection.commit()
@@ -356,6 +359,7 @@ def _as_report(row: Row[Any]) -> RunReport:
         published_at=row.published_at,
         step_seconds=row.step_seconds,
         step_rows=row.step_rows,
+        step_spans={name: (began, ended) for name, (began, ended) in row.step_spans.items()},
         dataset_counts=_by_dataset(row.dataset_counts),
     )
 

@@ -73,6 +73,8 @@ run = Table(
     # What the active step has done, of how many; see etl.db.active_runs.
     Column("progress", JSONB),
     Column("cancel_requested_at", Timestamp),
+    # When each step first began and last ended, in seconds after the start of the run.
+    Column("step_spans", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # At most one pending request; further requests join it.
     Index("run_one_requested", "state", unique=True, postgresql_where=text("state = 'requested'")),
     # For the queries of each run about earlier runs, which may be many.

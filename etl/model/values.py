@@ -312,4 +312,5 @@ class RunReport:
     published_at: datetime | None = None
     step_seconds: dict[str, float] = field(default_factory=dict)
     step_rows: dict[str, int] = field(default_factory=dict)
+    step_spans: dict[str, tuple[float, float]] = field(default_factory=dict)
     dataset_counts: dict[str, DatasetCounts] = field(default_factory=dict)

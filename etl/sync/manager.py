@@ -310,7 +310,9 @@ class DataManager:
         Raises:  DatasetsFailed, already recorded.
         """
         profile = run.stats.profile
-        report = runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
+        report = runs.record_steps(
+            run.connection, run.id, profile.seconds, profile.rows, profile.spans
+        )
         log.info("run ended", run=run.id, state=report.state, **report.counts.as_dict())
         tracing.record(run, None if failures is None else type(failures).__name__)
         if failures is not None:

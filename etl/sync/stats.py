@@ -58,6 +58,15 @@ class Profile:
                 return
             yield found  # type: ignore[misc]
 
+    @property
+    def spans(self) -> dict[str, tuple[float, float]]:
+        """When each step first began and last ended, in seconds after the start."""
+        return {
+            name: ((began - self.created_at) / 1e9, (self.ended_at[name] - self.created_at) / 1e9)
+            for name, began in self.began_at.items()
+            if name in self.ended_at
+        }
+
     def count(self, name: str, rows: int) -> None:
         """Add rows to the step."""
         self.rows[name] = self.rows.get(name, 0) + rows

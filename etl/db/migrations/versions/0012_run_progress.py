@@ -1,4 +1,4 @@
-"""The progress of the active run, and requests to cancel it."""
+"""The progress of the active run, requests to cancel it, and when the steps of a run began."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the columns; older runs have neither."""
+    """Add the columns; older runs have none of it."""
     op.execute("ALTER TABLE run ADD COLUMN progress jsonb")
     op.execute("ALTER TABLE run ADD COLUMN cancel_requested_at timestamptz")
+    op.execute("ALTER TABLE run ADD COLUMN step_spans jsonb NOT NULL DEFAULT '{}'")
