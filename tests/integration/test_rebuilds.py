@@ -706,16 +706,16 @@ def test_a_dataset_that_waits_for_a_rebuild_has_attention(settings: Settings, cl
 def test_a_table_of_an_earlier_declaration_is_rebuilt(
     settings: Settings, execute: Execute, fresh_database: Callable[[], Settings]
 ):
-    """Columns that no declaration names any more might be another client's: they stay."""
+    """A column that the table of retired rows lacks is another client's: it stays."""
     changed = replace(FEWER, primary_key=("id", "state"))
     run(settings, GOODS, USERS)
+    execute("ALTER TABLE goods ADD COLUMN remark text")
     run(settings, USERS)
     with pytest.raises(DatasetsFailed, match="does not match its declaration"):
         run(settings, changed, USERS)
     done = rebuild(settings, changed, USERS)
-    assert done.notes[-1].endswith("which stay as they were: code.")
-    for table in ("goods", "goods_retired", "goods_shadowed"):
-        execute(f"ALTER TABLE {table} DROP COLUMN code")
+    assert done.notes[-1].endswith("which stay as they were: remark.")
+    execute("ALTER TABLE goods DROP COLUMN remark")
     run(settings, changed, USERS)
     fresh = fresh_database()
     run(fresh, changed, USERS)
@@ -760,3 +760,15 @@ def test_what_cannot_be_rebuilt_is_refused(settings: Settings):
         DataManager(settings, datasets=(GOODS, USERS)).rebuild("nothing")
     with pytest.raises(ConfigurationError, match="wares has the rows of an earlier declaration"):
         rebuild(settings, replace(GOODS, table="wares"), USERS)
+
+
+@pytest.mark.usefixtures("objects")
+def test_columns_left_by_an_earlier_declaration_are_dropped(settings: Settings, query: Query):
+    """The dataset was not declared for some time."""
+    run(settings, replace(GOODS, unknown_columns=UnknownColumns.ADD), USERS)
+    assert query("SELECT count(price), count(color) FROM goods") == [(5, 4)]
+    run(settings, USERS)
+    rebuild(settings, indexed(without("price")), USERS)
+    columns = "SELECT attname FROM pg_attribute WHERE attrelid = 'goods'::regclass"
+    left = {name for (name,) in query(f"{columns} AND NOT attisdropped")}
+    assert left.isdisjoint({"price", "color"})
