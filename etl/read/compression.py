@@ -164,8 +164,9 @@ def _zstd(parts: Iterable[bytes]) -> Iterator[bytes]:
     content = _Readable(parts)
     try:
         with pa.CompressedInputStream(pa.PythonFile(content, "r"), "zstd") as stream:
-            while part := stream.read(PART_BYTES):
-                yield part
+            # Its `read` loses a part of memory with each error.
+            while (part := stream.read_buffer(PART_BYTES)).size:
+                yield part.to_pybytes()
     except (pa.ArrowException, OSError) as error:
         if content.error is not None:
             raise content.error from None

@@ -5,11 +5,15 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import resource
 import struct
+import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -209,6 +213,24 @@ def test_content_that_expands_too_much_is_refused(compression: Compression):
     assert refused.problem_code == "archive-too-large"
     assert "expand to more than 500 times" in refused.message
     assert len(expand(packed[: len(packed) // 200] * 60, compression)) == 60 << 20 < FREE_BYTES
+
+
+def address_bytes() -> int:
+    """The size of the address space of this process."""
+    pages = Path("/proc/self/statm").read_text().split()[0]
+    return int(pages) * resource.getpagesize()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("compression", ALL)
+def test_damaged_files_leave_no_memory_behind(compression: Compression):
+    packed = compressed(CSV, compression)[:-3]
+    before = 0
+    for turn in range(200):
+        before = address_bytes() if turn == 1 else before
+        with suppress(RefusedObject):
+            expand(packed, compression)
+    assert address_bytes() - before < 50 << 20
 
 
 def test_content_is_limited_by_the_setting():
