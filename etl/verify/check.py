@@ -14,7 +14,7 @@ from etl.verify.compare import DatasetComparison, compare_tables
 from etl.verify.difference import Difference
 from etl.verify.images import compare_images
 from etl.verify.layout import ObjectColumns
-from etl.verify.output import compare_output, compare_parquet, output_rows
+from etl.verify.output import compare_output, compare_parquet, take_output_rows
 from etl.verify.tables import ManifestEntry, read_added_columns, read_tables, to_millisecond
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ def verify(  # noqa: PLR0913  # the optional parts are named
         for layout in layouts
         if not layout.dataset.is_paused and layout.dataset.name not in unread
     ]
-    found = _compared(read_tables(engine, active, reader.buckets), reader, datasets)
+    found = _compared(
+        read_tables(engine, active, reader.buckets, expected.datasets), reader, datasets
+    )
     manifest = _expected_manifest(reader, expected)
     differences = compare_tables(expected, manifest, found, active, settings.source_bucket)
     users = next((layout for layout in active if layout.dataset.name == USERS.name), None)
@@ -127,9 +129,12 @@ def _compare_outputs(  # noqa: PLR0913, PLR0917
     found: TableState,
     notice: Callable[[str], None] | None,
 ) -> list[Difference]:
-    """Compare the output files of users."""
+    """Compare the output files of users; their rows are removed from both states."""
     differences: list[Difference] = []
-    rows = output_rows(expected.datasets[USERS.name])
+    comparison = DatasetComparison(layout, layout.dataset.bucket or settings.source_bucket, found)
+    held = comparison.held_identities(expected.datasets[USERS.name], found.datasets[USERS.name])
+    found.datasets.clear()  # makes room for the rows of the files
+    rows = take_output_rows(expected.datasets[USERS.name])
     for name, compare in _OUTPUTS.items():
         is_wanted = name in layout.dataset.publish or (
             name == "output.parquet" and settings.output_parquet
@@ -144,8 +149,6 @@ def _compare_outputs(  # noqa: PLR0913, PLR0917
             output = store.fetch(client, settings.processed_bucket, name)
             content = None if output is None else output.content
             differences += compare(rows, content, f"{settings.processed_bucket}/{name}")
-    comparison = DatasetComparison(layout, layout.dataset.bucket or settings.source_bucket, found)
-    held = comparison.held_identities(expected.datasets[USERS.name], found.datasets[USERS.name])
     return [replace(each, is_held=(each.name,) in held) for each in differences]
 
 

@@ -191,7 +191,8 @@ class _Contest:
         ]
         derived = [layout.names.index(source) for _, source in layout.derived_dates]
         found = DatasetRows(layout.columns, layout.shadowed_columns, shadowed=self._shadowed)
-        for identity, candidate in self._winners.items():
+        while self._winners:  # each is freed as its row is made
+            identity, candidate = self._winners.popitem()
             values = candidate.row.values
             joined = (_img_path(values[place], newest) for place, newest in attachments)
             dates = (derived_date(values[place]) for place in derived)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from etl.model.dataset import ShortRows
@@ -66,8 +67,9 @@ class HeaderReader:
         Raises:  FileError with its first fault.
         """
         least = self._layout.dataset.dialect.header_row - 1
-        lines = [decoded.text[line.start : line.end] for line in decoded.lines[least:]]
-        numbered = ((n, line) for n, line in enumerate(lines, least) if line.strip() != "")
+        places = islice(enumerate(decoded.lines), least, None)
+        lines = ((n, decoded.text[line.start : line.end]) for n, line in places)
+        numbered = ((n, line) for n, line in lines if line.strip() != "")
         index, raw = next(numbered, (0, ""))
         if not raw:
             raise FileError(ProblemCode.EMPTY_FILE)

@@ -15,18 +15,25 @@ from pyarrow import parquet
 from etl.verify.difference import Difference, Sides, compare_mappings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from etl.verify.expected import DatasetRows
 
 OUTPUT_HEADER = ["user_id", "first_name", "last_name", "birthts", "img_path"]
 
 
-def output_rows(users: DatasetRows) -> list[list[str]]:
-    """The cells of each expected user in an output, in any order."""
+def take_output_rows(users: DatasetRows) -> list[list[str]]:
+    """The cells of each expected user in an output, in any order.
+
+    The rows are removed from `users`, so that memory holds them once.
+    """
     places = [users.columns.index(name) for name in OUTPUT_HEADER]
-    cells = ([row.values[place] for place in places] for row in users.rows.values())
-    return [["" if cell is None else str(cell) for cell in row] for row in cells]
+    found = []
+    while users.rows:
+        _, row = users.rows.popitem()
+        cells = [row.values[place] for place in places]
+        found.append(["" if cell is None else str(cell) for cell in cells])
+    return found
 
 
 def compare_output(
@@ -36,8 +43,9 @@ def compare_output(
     if content is None:
         note = "The file does not exist; a run publishes it."
         return [Difference("output-missing", name, f"{len(users)} users", None, note)]
+    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")
     try:
-        rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+        rows = list(_shared(csv.reader(text, strict=True), users))
     except (UnicodeDecodeError, csv.Error) as error:
         note = f"The file is not a valid CSV in UTF-8: {error}."
         return [Difference("output-unreadable", name, "a CSV in UTF-8", None, note)]
@@ -63,8 +71,16 @@ def compare_parquet(
         ["" if cell is None else str(cell) for cell in column.to_pylist()]
         for column in table.itercolumns()
     ]
-    rows = [list(cells) for cells in zip(*columns, strict=True)]
+    rows = list(_shared(map(list, zip(*columns, strict=True)), users))
     return _compare_cells(users, [table.column_names, *rows], name)
+
+
+def _shared(rows: Iterable[list[str]], users: Iterable[list[str]]) -> Iterator[list[str]]:
+    """The rows; one that equals a user is the same object, so that memory holds it once."""
+    wanted = {user[0]: user for user in users}
+    for row in rows:
+        user = wanted.get(_user_id(row))
+        yield row if user != row else user
 
 
 def _compare_cells(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Select, Text, and_, cast, column, inspect, select
 from sqlalchemy import table as table_of
@@ -19,7 +19,7 @@ from etl.verify.expected import DatasetRows, ObjectPlace, StoredRow, identical
 from etl.verify.numbers import is_single, single
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from etl.verify.layout import ObjectColumns
@@ -75,9 +75,14 @@ def read_added_columns(engine: Engine) -> dict[str, tuple[str, ...]]:
 
 
 def read_tables(
-    engine: Engine, layouts: Sequence[ObjectColumns], buckets: Sequence[str]
+    engine: Engine,
+    layouts: Sequence[ObjectColumns],
+    buckets: Sequence[str],
+    expected: Mapping[str, DatasetRows],
 ) -> TableState:
     """Read everything that runs write for these datasets and buckets, as of one instant.
+
+    A row that equals the `expected` one is the same object, so that memory holds it once.
 
     Raises:  DatabaseUnavailable.
     """
@@ -89,7 +94,10 @@ def read_tables(
         rejected, object_problems = _problems(snapshot, buckets)
         return TableState(
             datasets={
-                layout.dataset.name: _dataset_rows(snapshot, schema, layout) for layout in layouts
+                layout.dataset.name: _dataset_rows(
+                    snapshot, schema, layout, expected[layout.dataset.name].rows
+                )
+                for layout in layouts
             },
             manifest=_manifest(snapshot, buckets),
             rejected=rejected,
@@ -106,17 +114,27 @@ def to_millisecond(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def _dataset_rows(connection: Connection, schema: str, layout: ObjectColumns) -> DatasetRows:
+def _dataset_rows(
+    connection: Connection,
+    schema: str,
+    layout: ObjectColumns,
+    expected: Mapping[tuple[Hashable, ...], StoredRow],
+) -> DatasetRows:
     name = layout.dataset.table
     found = DatasetRows(layout.columns, layout.shadowed_columns)
     keys = layout.identity_places
     for row in _rows(connection, schema, name, layout.columns, layout):
-        identity = tuple(row.values[place] for place in keys)
-        found.rows[identity or (row.source_key, row.source_line)] = row
+        known = expected.get(_identity(row, keys))
+        same = row if known != row else known
+        found.rows[_identity(same, keys)] = same
     if keys:
         for row in _rows(connection, schema, f"{name}_shadowed", layout.shadowed_columns, layout):
             found.shadowed[row.source_key, row.source_line] = row
     return found
+
+
+def _identity(row: StoredRow, keys: Sequence[int]) -> tuple[Any, ...]:
+    return tuple(row.values[place] for place in keys) or (row.source_key, row.source_line)
 
 
 def _rows(
