@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -237,7 +238,7 @@ def test_no_page_changes_anything_without_its_token(locked: APIFlask, given: str
     client = locked.test_client()
     sign_in(client, KEYS[Role.ADMIN])
     for method, rule in writing_routes(locked):
-        url = rule.replace("<", "").replace(">", "").replace("run_id:", "").replace("run_id", "1")
+        url = re.sub("<[^>]+>", "1", rule)
         for fields in ({}, {"data": {"csrf": given}}):
             response = client.open(url, method=method, headers=BROWSER, **fields)
             assert response.status_code == 403, (method, url, response.text)
