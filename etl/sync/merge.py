@@ -131,7 +131,7 @@ def merge(connection: Connection, task: Merge) -> tuple[DatasetCounts, Moved]:
         many = task.thresholds.many
         execute_all(connection, statements("manifest"), parameters, analyze_from=many)
         if task.rebuild is not None and task.rebuild.is_preview:
-            return _preview(connection, task, task.rebuild, parameters)
+            return _preview(connection, task, task.rebuild, parameters), Moved()
         figures = _write_rows_in_bulk(connection, task, parameters)
     else:
         execute_at_once(connection, statements("manifest"), parameters)

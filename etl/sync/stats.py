@@ -62,9 +62,9 @@ class Profile:
     def spans(self) -> dict[str, tuple[float, float]]:
         """When each step first began and last ended, in seconds after the start."""
         return {
-            name: ((began - self.created_at) / 1e9, (self.ended_at[name] - self.created_at) / 1e9)
-            for name, began in self.began_at.items()
-            if name in self.ended_at
+            name: (began - self.created, self.ended[name] - self.created)
+            for name, began in self.began.items()
+            if name in self.ended
         }
 
     def count(self, name: str, rows: int) -> None:
