@@ -18,6 +18,7 @@ from api.http.paths import path_of
 from api.security.auth import caller
 from api.state.services import services
 from etl.runtime import traces
+from etl.runtime.spans import TraceSpan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -135,5 +136,5 @@ class _LogLine:
         error = str(self._status) if self._status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
         name = f"{method} {self._route}" if self._route else str(method)
         began_at = ended_at - int(seconds * 1e9)
-        span = traces.TraceSpan(name, began_at, ended_at, attributes, error)
+        span = TraceSpan(name, began_at, ended_at, attributes, error)
         traces.record(span, parent=self._parent)

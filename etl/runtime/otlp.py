@@ -16,7 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etl.runtime.traces import TraceSpan
+    from etl.runtime.spans import TraceSpan
 
 TIMEOUT_SECONDS = 5
 _SERVICE_NAME = "OTEL_SERVICE_NAME"

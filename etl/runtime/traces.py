@@ -7,28 +7,17 @@ Spans are recorded when what they describe has ended. Nothing of OpenTelemetry i
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
 from etl.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from etl.runtime.otlp import SpanSender
-
-Attributes: TypeAlias = "Mapping[str, str | int | float | bool]"
+    from etl.runtime.spans import TraceSpan
 
 _sender: SpanSender | None = None  # one per process, as in OpenTelemetry
-
-
-class TraceSpan(NamedTuple):
-    """What has ended: times in nanoseconds since 1970. `error` is why it failed, if it did."""
-
-    name: str
-    began_at: int
-    ended_at: int
-    attributes: Attributes
-    error: str | None = None
 
 
 def begin(endpoint: str | None, version: str) -> None:

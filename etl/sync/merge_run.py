@@ -115,7 +115,7 @@ class RunMerge:
             self._merge_others()
         if has_left:
             self._keep_left([*failures, *self.paused], held)
-        is_plain = not (self.run.is_full or failures or has_moved)
+        is_plain = not (self.run.rebuild or failures or has_moved)
         committed = self._committed(done, is_plain=is_plain)
         size = self.run.stats.staged + committed.counts.rows_read
         self.run.successors.drop(connection)

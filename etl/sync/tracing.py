@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 from etl.runtime import traces
-from etl.runtime.traces import TraceSpan
+from etl.runtime.spans import TraceSpan
 
 if TYPE_CHECKING:
-    from etl.runtime.traces import Attributes
+    from etl.runtime.spans import Attributes
     from etl.sync.run import CurrentRun
 
 

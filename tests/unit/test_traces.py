@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as Received
 from etl.model.errors import ConfigurationError
 from etl.model.values import Trigger
 from etl.runtime import traces
-from etl.runtime.traces import TraceSpan
+from etl.runtime.spans import TraceSpan
 from etl.settings import Settings
 from etl.sync import tracing
 from etl.sync.run import CurrentRun
@@ -79,7 +79,8 @@ def test_without_an_endpoint_nothing_is_imported():
         "import sys, api, etl.sync.manager\n"
         "from etl.runtime import traces\n"
         "traces.begin(None, '1')\n"
-        "traces.record(traces.TraceSpan('x', 0, 1, {}))\n"
+        "from etl.runtime.spans import TraceSpan\n"
+        "traces.record(TraceSpan('x', 0, 1, {}))\n"
         "assert not [one for one in sys.modules if one.startswith('opentelemetry')]\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
