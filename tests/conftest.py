@@ -66,7 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop(CALLERS_FOLDER, None)
     if TEST_DIR not in os.environ:
         # Not pytest's own temporary folder: as root, PostgreSQL's plain user could not reach it.
-        directory = Path(tempfile.mkdtemp(prefix="bucketline-tests-", dir=_memory()))
+        _use_memory()
+        directory = Path(tempfile.mkdtemp(prefix="bucketline-tests-"))
         directory.chmod(0o755)
         os.environ[TEST_DIR] = str(directory)
         config.add_cleanup(lambda: _remove(directory))
@@ -79,14 +80,18 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
-def _memory() -> str | None:
-    """A folder in memory if it has room: there, a database is cloned in a ninth of the time."""
+def _use_memory() -> None:
+    """Keep temporary files in memory if it has room: a database is cloned in a ninth of the time.
+
+    This is also for the processes that tests start. TMPDIR, if it is set, takes precedence.
+    """
     folder = Path("/dev/shm")  # noqa: S108 - as on every Linux
     if "TMPDIR" in os.environ or not folder.is_dir():
-        return None
+        return
     found = os.statvfs(folder)
     is_usable = not found.f_flag & os.ST_NOEXEC  # a plain user may need copies of the binaries
-    return str(folder) if is_usable and found.f_bavail * found.f_frsize >= MEMORY_BYTES else None
+    if is_usable and found.f_bavail * found.f_frsize >= MEMORY_BYTES:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 
 def _remove(directory: Path) -> None:
