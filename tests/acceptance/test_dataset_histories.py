@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, event, given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
@@ -22,7 +23,7 @@ from sqlalchemy import Connection, Engine, text
 from etl.db import events
 from etl.db.engine import connect
 from etl.db.identifiers import in_text
-from etl.model.dataset import Dataset
+from etl.model.dataset import Dataset, FieldType
 from etl.model.errors import DatasetsFailed, RebuildRefused
 from etl.model.routing import Router, path_names
 from etl.model.values import Trigger
@@ -32,7 +33,15 @@ from etl.sync import declared, holds
 from etl.sync.manager import DataManager
 from etl.sync.merge import THRESHOLDS, Thresholds
 from etl.verify import verify
-from tests.changing_datasets import CHANGES, CONSTRAINTS, REBUILDS, Change, Declarations
+from tests.changing_datasets import (
+    CHANGES,
+    CONSTRAINTS,
+    REBUILDS,
+    Change,
+    Declarations,
+    with_key,
+    with_type,
+)
 from tests.conftest import FreshDatabases, TestBucket
 from tests.dataset_files import ENDINGS, PLAIN_ENDINGS, Form, Table, encoded, ending_of
 from tests.emptied_database import EmptiedDatabase
@@ -77,7 +86,9 @@ OF_PRESETS = st.sampled_from(PLAIN_ENDINGS)
 PHOTOS = ["orders/photos/A.png", "orders/photos/b.jpg", "1.png", "a/1.jpg"]
 FORMS = st.sampled_from([*[Form.TEXT, Form.TYPED] * 5, Form.CUT])
 FEW = st.sampled_from(["", "1", "2", "1.50", "x"])
-MORE = st.sampled_from([(), ("note",), ("Note ", "color"), ("color", "_odd", ""), ('say "x": %s',)])
+MORE = st.sampled_from(
+    [(), ("note",), ("Note ", "photo", "site"), ("color", "_odd", ""), ('say "x": %s',)]
+)
 ANY = st.integers(0, 99)
 
 
@@ -96,10 +107,12 @@ def tables(draw: st.DrawFn, header: list[str], first: list[str]) -> Table:
     return names, [[key, *cells[:cut]] for key, cells in rows]
 
 
+ORDER_COLUMNS = ["order_id", "amount", "updated"]
+READING_COLUMNS = ["sensor", "celsius"]
 USER_COLUMNS = ["user_id", "first_name", "last_name", "birthts"]
 TABLES = {
-    "orders/": tables(["order_id", "amount", "updated"], ["A", "B", "C"]),
-    "sensors/": tables(["sensor", "celsius"], ["t1", "t2", ""]),
+    "orders/": tables(ORDER_COLUMNS, ["A", "B", "C"]),
+    "sensors/": tables(READING_COLUMNS, ["t1", "t2", ""]),
     "": tables(USER_COLUMNS, ["1", "2", "a"])
     | st.just((USER_COLUMNS, [["1", "Ann", "Lee", "0"], ["2", "Bob", "Lee", "1"]])),
 }
@@ -252,7 +265,6 @@ class History:
             assert not is_allowed
             assert self.state(self.engine, others) == before
             self.reshaped.add(name)
-            event("rebuild refused")
         else:
             self.reshaped.discard(name)
             live = [len(one.get(table, ())) for one in (before, self.state(self.engine, others))]
@@ -295,7 +307,6 @@ class History:
         assert [one for one in found if not (one.is_held and held)] == []
         if allowed:
             assert held <= failed
-        event(f"{len(held)} held, {len(failed)} that need a rebuild")
         left_out = held | failed | {one.name for one in self.declared if one.is_paused}
         mine, other = self.state(self.engine, left_out), self.state_of_one_run(left_out)
         assert mine == other
@@ -430,16 +441,41 @@ def low_floor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holds, "FLOOR", 2)
 
 
-def check(steps: list[Step], site: Site, thresholds: Thresholds) -> None:
+@contextmanager
+def history_in(site: Site, thresholds: Thresholds) -> Iterator[History]:
     history = History(site, thresholds)
     history.first.clear()
     history.second.clear()
     try:
+        yield history
+    finally:
+        history.end()
+
+
+def check(steps: list[Step], site: Site, thresholds: Thresholds) -> None:
+    with history_in(site, thresholds) as history:
         for step in steps:
             history.take(step)
         history.complete()
-    finally:
-        history.end()
+
+
+def test_rebuilds_that_are_refused_or_not_made_are_awaited(site: Site):
+    orders = [["A", "1", "1"], ["B", "1.50", "1"], ["C", "2", "1"], ["D", "2", "1"]]
+    readings = [["t1", "1"], ["t2", "2"]]
+    text_of_celsius = with_type("celsius", type=FieldType.STRING, sql=None)
+    with history_in(site, THRESHOLDS) as history:
+        for step in (
+            ("put", "orders/1.ndjson.gz", ((ORDER_COLUMNS, orders), Form.TYPED)),
+            ("put", "sensors/a/1.parquet", ((READING_COLUMNS, readings), Form.TYPED)),
+            ("run", "", None),
+            ("rebuild", "orders", (with_key("updated"), False)),  # which would leave one row
+            ("reshape", "readings", (text_of_celsius,)),
+            ("run", "", None),
+        ):
+            history.take(step)
+        assert history.failing_run(None) == {"orders", "readings"}
+        history.complete()
+        assert history.failing_run(None) == set()
 
 
 def histories(most_steps: int, most: int) -> Callable[[Test], Test]:
