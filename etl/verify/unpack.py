@@ -25,7 +25,7 @@ FREE_BYTES = 64 << 20
 MAX_WINDOW = 128 << 20  # bytes of memory that a Zstandard frame may require
 
 _PART = 4_096  # bytes given to a decompressor at once, which may become many more
-_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
 _DAMAGES = (
     *(zlib.error, zstandard.ZstdError, zipfile.BadZipFile, struct.error, OSError, EOFError),

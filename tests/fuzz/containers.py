@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import re
 import struct
 import zipfile
 import zlib
@@ -31,6 +32,12 @@ _FIELDS: dict[bytes, tuple[tuple[int, int], ...]] = {
     ),
     b"PK\x05\x06": ((4, 2), (6, 2), (8, 2), (10, 2), (12, 4), (16, 4), (20, 2)),
 }
+_ATTRIBUTE = re.compile(rb'\b([\w:]{1,20})="([^"]*)"')
+_ATTRIBUTE_VALUES = (
+    *(None, None, b"", b"0", b"1", b"-1", b"4294967296", b"99999999", b"A99999999", b"AAAAAA1"),
+    *(b"XFD1048576", b"B2", b"s", b"str", b"e", b"b", b"d", b"n", b"inlineStr", b"rId1", b"&#0;"),
+    *(b"hidden", b"true", b"../a.xml", b"/xl/worksheets/sheet1.xml", b"http://a", b"x" * 300),
+)
 _METHODS = (0, 1, 2, 8, 9, 12, 14, 93, 95, 99)
 _FOOTER_END = 8  # bytes of the length of a footer and of the mark after it
 _PAGE_HEADER = 48  # bytes in which the header of a page is
@@ -84,6 +91,16 @@ def _all(content: bytes, mark: bytes) -> list[int]:
         found.append(at)
         at = content.find(mark, at + 1)
     return found
+
+
+def with_attribute(xml: bytes, rnd: Random) -> bytes:
+    """The XML with another value of some attribute, or without it."""
+    one = _ATTRIBUTE.search(xml, rnd.randrange(len(xml) + 1))
+    if one is None:
+        return xml
+    value = rnd.choice(_ATTRIBUTE_VALUES)
+    written = b"" if value is None else one[1] + b'="' + value + b'"'
+    return xml[: one.start()] + written + xml[one.end() :]
 
 
 @dataclass(frozen=True)

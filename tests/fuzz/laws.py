@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from etl.model.errors import RefusedObject
-from etl.model.formats import content_size
+from etl.model.formats import content_size, format_of
 from etl.model.values import ObjectState, Problem, ProblemCode, Severity, SourceFile
 from etl.read.columns import EXTRA, SOURCE_KEY, SOURCE_LINE
 from etl.read.file_rules import is_refusal
@@ -20,8 +20,10 @@ from etl.read.rows.layout import AddedColumns
 from etl.read.validate import validate
 from etl.sync.copy_text import copy_text
 from etl.verify.expected import Expected
+from etl.verify.faults import FileError
 from etl.verify.layout import ObjectColumns
 from etl.verify.reader import read as verify_read
+from etl.verify.unpack import unpack
 from tests.reader_outcomes import TODAY, source_of
 
 if TYPE_CHECKING:
@@ -92,9 +94,11 @@ def check_together(dataset: Dataset, files: Sequence[tuple[str, bytes]]) -> None
             text = expand_file(file, dataset, _MOST_TOGETHER, DEFAULT_LIMITS)
         except RefusedObject as refused:
             _expect_whole(_refused(refused_extract(file.source, dataset, refused)))
+            _expect_as_unpacked(dataset, file, refused.problem_code)
         else:
             if text is not None:
                 expanded.append(text)
+                _expect_as_unpacked(dataset, file, text.content)
     by_key: dict[str, _Found] = {}
     for extract in read_files(expanded, dataset, AddedColumns()) if expanded else []:
         etags = {key: sources[key].etag for key in extract.rows_read}
@@ -212,6 +216,19 @@ def _expect_as_verified(found: _Found, dataset: Dataset, key: str, content: byte
         name: (of_run[name], of_verify[name]) for name in of_run if of_run[name] != of_verify[name]
     }
     _expect(not different, f"verify finds the same; run and verify: {different}")
+
+
+def _expect_as_unpacked(dataset: Dataset, file: SourceFile, found: bytes | ProblemCode) -> None:
+    """The second reader expands a compressed file to the same content, or refuses it likewise."""
+    format_ = format_of(dataset, file.source.key)
+    if format_ is None or format_.compression is None:
+        return
+    expected: bytes | ProblemCode
+    try:
+        expected = unpack(file.content, format_.compression.value)
+    except FileError as error:
+        expected = error.code
+    _expect(found == expected, f"verify expands to the same: {found!r} {expected!r}")
 
 
 def _expect(holds: bool, law: str) -> None:  # noqa: FBT001 - as in assert

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tests.fuzz import corpus, tokens
 from tests.fuzz.columns import ColumnFuzzer
-from tests.fuzz.containers import packed, with_zip_fields, zip_of
+from tests.fuzz.containers import packed, with_attribute, with_zip_fields, zip_of
 from tests.fuzz.describing import check_described
 from tests.fuzz.lake import LAKE, lake_files
 from tests.fuzz.laws import check_alone, check_together
@@ -209,7 +209,10 @@ class XlsxFuzzer(FileFuzzer):
         for _ in range(rnd.choice((1, 1, 1, 2))):
             sheets = [name for name in parts if "sheet" in name.lower()]
             name = rnd.choice(sheets if sheets and rnd.random() < 0.7 else [*parts])
-            parts[name] = Mutator(rnd, tokens.XML, [*parts.values()]).mutated(parts[name])
+            if rnd.random() < 0.4:
+                parts[name] = with_attribute(parts[name], rnd)
+            else:
+                parts[name] = Mutator(rnd, tokens.XML, [*parts.values()]).mutated(parts[name])
         if rnd.random() < 0.05:
             name = rnd.choice([*parts])
             part = parts.pop(name)

@@ -27,6 +27,8 @@ from etl.read.check import check_object
 from etl.read.compression import expanded
 from etl.read.formats import expanded_parts, read_files, read_object
 from etl.read.limits import FREE_BYTES, ExpansionLimits
+from etl.verify.faults import FileError
+from etl.verify.unpack import unpack
 from tests.compressed import compressed, zipped
 from tests.fuzz.containers import zip_of
 from tests.reader_outcomes import source_of
@@ -176,6 +178,8 @@ def test_other_compression_methods_in_an_archive_are_refused():
         refused = refusal(zipped({"a.csv": CSV}, method), Compression.ZIP)
         assert refused.problem_code == "unsupported-archive"
         assert "deflate" in refused.message
+        with pytest.raises(FileError, match="unsupported-archive"):
+            unpack(zipped({"a.csv": CSV}, method), "zip")
 
 
 def test_an_archive_in_the_large_format_is_read():

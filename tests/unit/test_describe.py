@@ -557,3 +557,15 @@ def test_headers_that_become_the_same_name_are_declared_once_each():
     found = described({"a.csv": b"b',a'\n1,2\n", "b.csv": b"a,b\n1,2\n"})
     names = {one.name: one.aliases for one in found.dataset.fields}
     assert names == {"b_2": ("b'",), "a_2": ("a'",), "a": (), "b": ()}
+
+
+def test_a_member_without_a_name_is_not_declared():
+    found = described({"a.ndjson": b'{"": 1, "b": 2}\n{" ": 3, "b": 4}\n'})
+    assert list(fields(found)) == ["b"]
+    assert not found.rejected
+
+
+def test_the_declaration_has_no_characters_that_a_terminal_would_obey():
+    found = described({"a.csv": "x\x9b2J\u202e\ne\U000e0001\n".encode()})
+    assert all(line.isprintable() for line in found.text.split("\n"))
+    assert found.dataset.fields[0].aliases == ("x\x9b2J\u202e",)

@@ -45,7 +45,7 @@ def block(place: DatasetPlace, found: Description) -> str:
         lines.append(f"missingValues = {toml(found.missing_values)}")
     lines += ["fields = [", *(line for one in found.fields for line in _field(one)), "]"]
     lines += [
-        comment(f"{safe_value(name)} is not declared: {why}")
+        comment(f"{safe_value(name).strip() or toml(name)} is not declared: {why}")
         for name, why in found.undeclared.items()
     ]
     return "\n".join(lines) + "\n"

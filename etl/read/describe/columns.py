@@ -131,12 +131,14 @@ def _values(texts: pa.ChunkedArray) -> list[str]:
 
 
 def _undeclared(sample: Sample) -> dict[str, str]:
-    """Headers that differ only in case, which is ignored, and numbers that pandas adds to rows."""
+    """Headers that differ only in case, or are blank, and numbers that pandas adds to rows."""
     folded = Counter(one.header.strip().casefold() for one in sample.columns)
     found = {}
     for one in sample.columns:
         if folded[one.header.strip().casefold()] > 1:
             found[one.header] = "another header differs from it only in case"
+        elif not one.header.strip():
+            found[one.header] = "it has no name"
         elif _is_pandas_index(one, sample):
             found[one.header] = "the index that pandas wrote; index=False omits it"
     return found

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _PLAIN = Field(name="")
+_LAST_SHORT = 0xFFFF  # of the characters that four digits express
 
 
 def options(one: Field) -> Iterator[tuple[str, str]]:
@@ -27,9 +28,17 @@ def options(one: Field) -> Iterator[tuple[str, str]]:
 
 
 def toml(value: str | int | Sequence[str]) -> str:
-    """A text, an integer or a list of texts in TOML."""
+    """A text, an integer or a list of texts, without characters that a terminal would obey."""
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return "".join(
+            one if one.isprintable() else _escaped(one)
+            for one in json.dumps(value, ensure_ascii=False)
+        )
     return f"[{', '.join(map(toml, value))}]"
+
+
+def _escaped(one: str) -> str:
+    code = ord(one)
+    return f"\\u{code:04x}" if code <= _LAST_SHORT else f"\\U{code:08x}"
