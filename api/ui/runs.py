@@ -231,7 +231,7 @@ def _unknown_run(run_id: int) -> NotFound:
     return NotFound("unknown-run", f"There is no run {run_id}.", "The page Runs lists the runs.")
 
 
-def _hold(connection: Connection, dataset: str) -> queries.Hold:
+def _hold(connection: Connection, dataset: str) -> queries.HeldRetirements:
     found = queries.hold(connection, dataset)
     if found is None:
         raise NotFound(
@@ -301,7 +301,7 @@ def _table(table: SumTable) -> dict[str, Any]:
     }
 
 
-def _folders(found: queries.Hold) -> list[dict[str, Any]]:
+def _folders(found: queries.HeldRetirements) -> list[dict[str, Any]]:
     """The folders of the summary; those beyond the first hundred are one line."""
     folders = [dict(one) for one in found.summary.get("folders", [])]
     rest = found.summary.get("rest")
@@ -312,7 +312,7 @@ def _folders(found: queries.Hold) -> list[dict[str, Any]]:
     return folders
 
 
-def _pattern(found: queries.Hold) -> str:
+def _pattern(found: queries.HeldRetirements) -> str:
     """Whether whole folders are gone, or single objects here and there."""
     folders = found.summary.get("folders", [])
     if not folders:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
 from etl.model.dataset import UnknownColumns
@@ -15,7 +16,6 @@ from etl.verify.typed import extra_value, plain_text, written_in_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import date
 
     from etl.verify.layout import ObjectColumns
 
@@ -84,6 +84,7 @@ class FileColumns:
         self.path_cells = list(found.values())
         self.constants: dict[int, object] = {}
         self.read: list[tuple[int, int | None, CellReader]] = []  # to, from
+        self.read_on_any_day: list[tuple[int | None, CellReader]] = []
         places = {name: n for n, name in enumerate(in_file)}
         places |= {name: n for n, name in enumerate(found, len(in_file))}
         for to, one in enumerate(layout.fields):
@@ -92,6 +93,8 @@ class FileColumns:
             else:
                 cell = CellReader(one, layout.dataset, today)
                 self.read.append((to, places.get(one.name), cell))
+                at_any_time = CellReader(one, layout.dataset, date.max)
+                self.read_on_any_day.append((places.get(one.name), at_any_time))
         self.width = len(layout.fields)
         rooms = layout.longest_bytes
         self.limited = [(n, rooms[name]) for n, name in enumerate(self.names) if name in rooms]
@@ -149,9 +152,19 @@ class Rows:
         """Reject a row for a fault of all of it."""
         self._reject(line, [_Fault("", code)])
 
-    def reject_cells(self, line: int, codes: Mapping[str, ProblemCode]) -> None:
-        """Reject a row for the faults of some cells, given by their columns."""
-        self._reject(line, [_Fault(column, code) for column, code in codes.items()])
+    def reject_cells(
+        self, line: int, codes: Mapping[str, ProblemCode], cells: Sequence[object]
+    ) -> None:
+        """Reject a row for the faults of some cells, given by their columns, and of the others."""
+        columns = self._columns
+        faults = [_Fault(column, code) for column, code in codes.items()]
+        texts = [*cells, *columns.path_cells]
+        if not self._unreadable(texts):
+            for place, cell in columns.read_on_any_day:
+                if cell.name not in codes:
+                    _, found = cell.read(None if place is None else texts[place], [])
+                    faults += [_Fault(cell.name, code) for code in found]
+        self._reject(line, faults)
 
     def add(self, line: int, cells: Sequence[object]) -> None:
         """Accept or reject a row; a cell is a text, a typed value, or None if there is none."""

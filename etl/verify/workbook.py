@@ -204,13 +204,13 @@ class _SheetRows:
         for name, cell, field in zip(self._columns.in_file, cells, self._fields, strict=True):
             if (fault := self._fault(cell, field)) is not None:
                 faults[name] = fault
-        if faults:
-            self.rows.reject_cells(line, faults)
-            return
         found: list[object] = []
         for place, (cell, field) in enumerate(zip(cells, self._fields, strict=True)):
             value = self._columns.trimmed(place, self._read(cell, field))
             found.append(None if value == "" else value)
+        if faults:
+            self.rows.reject_cells(line, faults, found)
+            return
         if all(one is None for one in found):
             return
         if self._is_header(found):

@@ -92,7 +92,7 @@ def test_stored_hints_and_notes_name_the_program_in_responses():
     run = Run.model_validate(
         {"id": 1, "trigger": "cli", "state": "failed", "counts": {}, "error": stored}
         | dict.fromkeys(("requested_at", "started_at", "finished_at"), "2026-01-02T03:04:05Z")
-        | {"published_at": None, "step_seconds": {}, "step_rows": {}}
+        | {"published_at": None, "step_seconds": {}, "step_rows": {}, "step_spans": {}}
     )
     expected = run.error or {}
     assert expected["hint"] == "Wait until it ends (see `bucketline status`), or pass --wait."

@@ -46,7 +46,7 @@ class RunsPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class HeldRetirements:
     """Held retirements of a dataset. `summary` is what etl.sync.hold_summary stored, or empty."""
 
     dataset: str
@@ -88,12 +88,12 @@ def neighbors(connection: Connection, run_id: int) -> tuple[int | None, int | No
     return row.earlier, row.later
 
 
-def hold(connection: Connection, dataset: str) -> Hold | None:
+def hold(connection: Connection, dataset: str) -> HeldRetirements | None:
     """The held retirements of the dataset; None if there are none."""
     row = connection.execute(text(_HOLD), {"dataset": dataset}).one_or_none()
     if row is None:
         return None
-    return Hold(**{**row._mapping, "summary": row.summary or {}})  # noqa: SLF001 - its public name
+    return HeldRetirements(**{**row._mapping, "summary": row.summary or {}})  # noqa: SLF001 - its public name
 
 
 def held_keys(connection: Connection, dataset: str) -> Iterator[tuple[str, str, int]]:
