@@ -54,7 +54,7 @@ def describe(installed: Installed, version: str, today: date) -> dict[str, Any]:
     if found is None and shared.waiting.acquire(blocking=False):
         try:
             while found is None and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)  # to be notified would take a connection per request
+                time.sleep(_POLL_SECONDS)  # LISTEN would hold a connection for each waiting request
                 found = _saved_or_computed(installed, version, today, deadline)
         finally:
             shared.waiting.release()

@@ -45,7 +45,7 @@ _BEHIND = (DatasetState.HELD, DatasetState.FAILED)
 
 @dataclass(frozen=True, slots=True)
 class DatasetLine:
-    """A dataset: its totals, and how far it is behind its bucket.
+    """A dataset: its totals, and its lag.
 
     `since` is when its state began, if that is known. `lag` is None if the state is unknown for an
     unknown time; if `is_lag_minimum`, it may be longer.
@@ -141,7 +141,7 @@ def _details(found: Snapshot, state: OverviewState, lines: Sequence[DatasetLine]
 
 
 def _behind(lines: Sequence[DatasetLine], now: datetime) -> list[Phrase]:
-    """Which datasets are behind, and which are not; nothing if none is."""
+    """Which datasets are out of sync, and which are in sync; nothing if all are in sync."""
     late = [(one.name, one.since) for one in lines if one.state in _BEHIND]
     if not late:
         return []
@@ -151,7 +151,7 @@ def _behind(lines: Sequence[DatasetLine], now: datetime) -> list[Phrase]:
     for name, since in late:
         if since is not None:
             end = f" ({span(now - since)}) and still serves all its rows."
-            parts.append(phrase(f"{name} has been behind since ", ShownTime(since), end))
+            parts.append(phrase(f"{name} has been out of sync since ", ShownTime(since), end))
     return parts
 
 

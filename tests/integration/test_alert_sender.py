@@ -244,7 +244,7 @@ def gate(settings: Settings) -> Iterator[Gate]:
     gate.close()
 
 
-def behind(gate: Gate, settings: Settings) -> Settings:
+def through(gate: Gate, settings: Settings) -> Settings:
     url = make_url(settings.sqlalchemy_url).set(
         drivername="postgresql", host="127.0.0.1", port=gate.port
     )
@@ -280,7 +280,7 @@ def test_outage_of_the_database_has_one_alert_and_its_end_another(
     receiver = AlertReceiver()
     with receiving(receiver):
         pass
-    with scheduling(behind(gate, settings), receiver, unrecorded):
+    with scheduling(through(gate, settings), receiver, unrecorded):
         wait_until(
             lambda: is_true(engine, "SELECT count(*) > 0 FROM run WHERE state = 'succeeded'")
         )

@@ -9,11 +9,9 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from click.testing import CliRunner, Result
-from pydantic import SecretStr
+from click.testing import Result
 from sqlalchemy import Engine, text
 
-from etl.cli.main import commands
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
@@ -204,17 +202,9 @@ schema = { fields = [ { name = "id", type = "string" } ] }
 
 
 @pytest.fixture
-def command(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Result]:
+def command(command: Callable[..., Result]) -> Callable[..., Result]:
     """Runs `seed` with the test's servers, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    for name in settings.model_fields_set:
-        value = getattr(settings, name)
-        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if isinstance(plain, (str, int, float, Path)):
-            monkeypatch.setenv(name.upper(), str(plain))
-    return lambda *words: CliRunner().invoke(commands, ["seed", *words])
+    return lambda *words: command("seed", *words)
 
 
 def test_seed_prints_each_key_with_its_dataset(

@@ -1,4 +1,4 @@
-"""Tallies are exact after each commit, whoever changes what they count; see tests.tallies."""
+"""After each commit, of any process, the tallies equal counts of the tables; see tests.tallies."""
 
 from __future__ import annotations
 
