@@ -203,8 +203,8 @@ def test_held_retirements_are_counted_and_so_are_objects_with_errors():
         "1 retirement of orders and 12 of users are held."
     )
     assert details(holds=(HOLD,)).startswith(
-        "users is in sync. orders has been out of sync since 09:40 UTC (2 h 46 min) and still serves"
-        " all its rows."
+        "users is in sync. orders has been out of sync since 09:40 UTC (2 h 46 min) and still"
+        " serves all its rows."
     )
 
 
