@@ -130,7 +130,8 @@ def welcome(settings: Settings, url: str, datasets: Sequence[Dataset]) -> Lines:
     return [
         Text(f"\nBucketline is up at {url}. Try, in another terminal:", "bold"),
         *(Text(f"  {command}") for command in commands),
-        Text(f"{url}/docs describes the API. Ctrl-C ends everything; the data is kept."),
+        Text(f"A browser shows the dashboard at {url}, and {url}/docs describes the API."),
+        Text("Ctrl-C ends everything; the data is kept."),
     ]
 
 
