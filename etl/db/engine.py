@@ -306,10 +306,12 @@ def migrate(engine: Engine) -> None:
     from etl.db.upgrade import upgrade
 
     opener: Opener = engine.get_execution_options()[_OPENER]
-    with translating(), engine.begin() as connection:
-        key = lock_key(Lock.MIGRATION, opener.schemas.state)
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": key})
-        upgrade(connection, opener.schemas, opener.source_bucket)
+    is_newest = False
+    while not is_newest:
+        with translating(), engine.begin() as connection:
+            key = lock_key(Lock.MIGRATION, opener.schemas.state)
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": key})
+            is_newest = upgrade(connection, opener.schemas, opener.source_bucket)
 
 
 def check_migrated(engine: Engine) -> None:

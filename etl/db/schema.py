@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-_FIRST_WITH_STATE_SCHEMA = "0008"
+FIRST_WITH_STATE_SCHEMA = "0008"
 
 
 class Schemas(NamedTuple):
@@ -91,7 +91,7 @@ class Found(NamedTuple):
     @property
     def is_earlier(self) -> bool:
         """Whether all tables are in one schema, as in versions before 0008."""
-        return bool(self.versions) and max(self.versions) < _FIRST_WITH_STATE_SCHEMA
+        return bool(self.versions) and max(self.versions) < FIRST_WITH_STATE_SCHEMA
 
 
 def find(connection: Connection, schemas: Schemas) -> Found:

@@ -50,20 +50,25 @@ _REFUSALS = {
 _LOCK_TIMEOUT = "55P03"
 
 
-def upgrade(connection: Connection, schemas: Schemas, source_bucket: str) -> None:
-    """Migrate the tables to the newest version, or change nothing.
+def upgrade(connection: Connection, schemas: Schemas, source_bucket: str) -> bool:
+    """Migrate the tables to the next version to commit, or change nothing.
 
-    The caller commits, and holds a lock against concurrent migrations.
+    That is the newest, except for tables in one schema: 0008 locks `users` at its end, and readers
+    would wait while the versions after it count rows. The caller commits, and holds a lock against
+    concurrent migrations.
+
+    Returns:  whether the tables have the newest version now; otherwise, call again.
 
     Raises:  NewerSchema; RunAlreadyActive when a run does not end in time; ConfigurationError with
              the cause and a hint.
     """
     target = connection.execute(text(statements("schema")["target"])).one()
+    found = Found([])
     try:
         found = schema.find(connection, schemas)
         schema.refuse_unknown(found.versions)
         if found.versions == [schema.newest()]:
-            return
+            return True
         _check_writable(target)
         _check_earlier(connection, schemas, found)
         _check_grants(connection, schemas, target)
@@ -75,16 +80,18 @@ def upgrade(connection: Connection, schemas: Schemas, source_bucket: str) -> Non
         else:
             _check_usable(connection, schemas, target)
         _create_schemas(connection, schemas)
-        _run_migrations(connection, schemas, source_bucket, found)
+        run_migrations(connection, schemas, source_bucket, found)
     except DBAPIError as error:
         hint = _REFUSALS.get(str(getattr(error.orig, "pgcode", None)))
         if hint is None:
             raise
         reason = str(error.orig).strip().splitlines()[0]
+        state = f"stays at version {found.versions[0]}" if found.versions else "is unchanged"
         raise ConfigurationError(
-            f"Database {target.database} could not be migrated and is unchanged: {reason}.",
+            f"Database {target.database} could not be migrated and {state}: {reason}.",
             hint=hint,
         ) from error
+    return not found.is_earlier
 
 
 def _check_writable(target: Row[Any]) -> None:
@@ -269,9 +276,10 @@ def _wait_for_runs(connection: Connection, states: Iterable[str]) -> None:
     connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
 
 
-def _run_migrations(
+def run_migrations(
     connection: Connection, schemas: Schemas, source_bucket: str, found: Found
 ) -> None:
+    """Run the migrations up to the next version to commit."""
     from alembic import command
     from alembic.config import Config
 
@@ -287,4 +295,4 @@ def _run_migrations(
         "database_schema": schemas.data,
         "source_bucket": source_bucket,
     }
-    command.upgrade(config, "head")
+    command.upgrade(config, schema.FIRST_WITH_STATE_SCHEMA if found.is_earlier else "head")

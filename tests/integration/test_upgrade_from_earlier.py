@@ -14,7 +14,7 @@ from etl.db import upgrade
 from etl.db.engine import check_migrated, connect, connect_unpooled, migrate, run_lock
 from etl.db.migrations import live_rows
 from etl.db.names import Lock, lock_key
-from etl.db.schema import newest
+from etl.db.schema import Found, Schemas, newest
 from etl.model.errors import ConfigurationError, RunAlreadyActive
 from etl.settings import Settings
 from tests import earlier_tables
@@ -489,6 +489,40 @@ def test_sessions_that_keep_the_tables_are_named(database: Engine, monkeypatch: 
         pid = reader.scalar(text("SELECT pg_backend_pid()"))
         error = refusal(database)
     assert f"{pid} (bucketline)" in error.message
+
+
+def test_readers_of_users_wait_only_for_the_version_that_changes_it(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    run_migrations = upgrade.run_migrations
+    readable: list[tuple[str, int]] = []
+
+    def run(connection: Connection, schemas: Schemas, source_bucket: str, found: Found) -> None:
+        run_migrations(connection, schemas, source_bucket, found)
+        if not found.is_earlier:
+            readable.append((found.versions[0], value(database, "SELECT count(*) FROM users")))
+
+    monkeypatch.setattr(upgrade, "run_migrations", run)
+    migrate(database)
+    assert readable == [("0008", USERS - RETIRED)]
+
+
+def test_migration_goes_on_where_it_failed(database: Engine, monkeypatch: pytest.MonkeyPatch):
+    run_migrations = upgrade.run_migrations
+
+    def run(connection: Connection, schemas: Schemas, source_bucket: str, found: Found) -> None:
+        if not found.is_earlier:
+            connection.exec_driver_sql("CREATE TYPE statistics AS (n int)")
+        run_migrations(connection, schemas, source_bucket, found)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(upgrade, "run_migrations", run)
+        with pytest.raises(ConfigurationError, match="stays at version 0008"):
+            migrate(database)
+    assert value(database, "SELECT count(*) FROM users") == USERS - RETIRED
+    migrate(database)
+    check_migrated(database)
+    assert value(database, "SELECT count(*) FROM users_retired") == RETIRED
 
 
 # -- other schemas
