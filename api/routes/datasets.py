@@ -145,7 +145,7 @@ class _Facts:
         }
 
 
-def _columns(installed: Installed) -> list[dict[str, Any]]:
+def columns_of(installed: Installed) -> list[dict[str, Any]]:
     """The columns in the order of a response, then those that begin with `_`."""
     dataset = installed.dataset
     shape = live_rows(installed, schemas_of(services().engine).data)
