@@ -15,7 +15,7 @@ from api.rows.conditions import ColumnFilters, Condition
 from api.rows.requests import row_query
 from api.state.services import services
 from api.ui.parameters import given, number
-from etl.db.dataset_names import PLACE, indexes
+from etl.db.dataset_names import PLACE, RETIRED_AT, indexes
 from etl.model.safe_text import printable
 from etl.model.types import Operator
 
@@ -30,7 +30,7 @@ PARAMETERS = (*requests.PARAMETERS, "sort")
 LIMITS = (20, 100, 500)
 MOST_COLUMNS = 12  # unless the URL names them
 MOST_CHARACTERS = 120  # of a cell
-LINEAGE = (*PLACE, "_run_id", "_updated_at")
+LINEAGE = (*PLACE, "_run_id", "_updated_at", RETIRED_AT)
 CONDITIONS = {
     "gte": "at least",
     "lte": "at most",
