@@ -117,9 +117,7 @@ def table(dataset: str, kind: str) -> Response:
         ]
         if is_live
         else [],
-        lines=_lines(
-            _api_url(dataset, asked, is_retired=not is_live, format="parquet"), found.table
-        ),
+        lines=_lines(_api_url(dataset, asked, is_retired=not is_live), found.table),
         captions=[_caption(asked, row) for row in shown],
     )
 
@@ -156,13 +154,18 @@ def _api_url(dataset: str, asked: AskedRows, *, is_retired: bool, **parameters: 
 
 
 def _lines(url: str, table: str) -> list[tuple[str, str]]:
-    """The lines that read these rows with other tools."""
-    quoted = json.dumps(url)
-    literal = url.replace("'", "''")
+    """The lines that read these rows with other tools; `url` is without a format."""
+    joint = "&" if "?" in url else "?"
+    parquet, arrow = (json.dumps(f"{url}{joint}format={one}") for one in ("parquet", "arrow"))
+    opened = "from urllib.request import urlopen;"
     return [
-        ("pandas", f"pd.read_parquet({quoted})"),
-        ("polars", f"pl.read_parquet({quoted})"),
-        ("DuckDB", f"SELECT * FROM read_parquet('{literal}');"),
+        ("pandas", f"pd.read_parquet({parquet})"),
+        ("polars", f"{opened} pl.read_parquet(urlopen({parquet}).read())"),
+        (
+            "DuckDB",
+            f"{opened} rows = pyarrow.ipc.open_stream(urlopen({arrow}));"
+            ' duckdb.sql("SELECT * FROM rows")',
+        ),
         ("SQL, all rows", f"SELECT * FROM {table};"),
     ]
 
