@@ -19,7 +19,7 @@ from tests.conftest import TestBucket
 from tests.dataset_rows import install, put_rows
 from tests.sample_datasets import ORDERS
 from tests.sample_images import plain
-from tests.ui_client import BROWSER, read, visit
+from tests.ui_client import send, visit
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
@@ -165,7 +165,7 @@ def test_pictures_are_shown_in_lists_galleries_and_of_rows(
     assert response.mimetype == "image/webp"
     assert max(Image.open(io.BytesIO(response.data)).size) >= 128
     row = visit(client, f"{ROW}{quote('ä')}")
-    assert "600 × 300 pixels" in row.text
+    assert "600 \N{MULTIPLICATION SIGN} 300 pixels" in row.text
     links = [one for one in row.links if "/pictures/" in one]
     assert [client.get(one).status_code for one in links] == [200] * len(links)
     original = next(one for one in links if "original=1" in one)
@@ -194,11 +194,11 @@ def test_a_limited_key_sees_its_datasets_only(settings: Settings, engine: Engine
     entry = entry_for("limited", Role.READER, key, ["orders"])
     app = create_app(settings.model_copy(update={"api_keys": SecretStr(str(entry))}))
     client = app.test_client()
-    headers = BROWSER | {"X-API-Key": key}
+    send(client, visit(client, "/ui/sign-in"), "/sign-in", key=key)
     for path in ("", "/rows", "/rows/z", "/export/json"):
-        assert client.get(f"/ui/datasets/orders{path}", headers=headers).status_code == 200
-        assert client.get(f"/ui/datasets/users{path}", headers=headers).status_code == 403
-    listed = read("/ui/datasets", client.get("/ui/datasets", headers=headers))
+        assert visit(client, f"/ui/datasets/orders{path}").status == 200
+        assert visit(client, f"/ui/datasets/users{path}").status == 403
+    listed = visit(client, "/ui/datasets")
     assert "orders" in listed.text
     assert "users" not in listed.text
     app.extensions["bucketline"].engine.dispose()

@@ -32,7 +32,7 @@ SELECT name, run_id, published_at FROM publication WHERE dataset = :dataset ORDE
 
 
 @dataclass(frozen=True, slots=True)
-class RowLineage:
+class RowOrigin:
     """The object of a row, as the last run has read it, the run of the row, and the outputs."""
 
     source: Row[Any] | None
@@ -86,7 +86,7 @@ def pictures(connection: Connection, paths: Iterable[str | None]) -> dict[str, R
 # -- one row
 
 
-def lineage(connection: Connection, dataset: str, bucket: str, key: str, run_id: int) -> RowLineage:
+def lineage(connection: Connection, dataset: str, bucket: str, key: str, run_id: int) -> RowOrigin:
     """Where a row comes from, and what it was published in."""
     columns = ("etag", "size", "last_modified", "rows_read", "rows_rejected", "run_id")
     source = connection.execute(
@@ -97,4 +97,4 @@ def lineage(connection: Connection, dataset: str, bucket: str, key: str, run_id:
     run = connection.execute(text(_RUN), {"id": run_id}).one_or_none()
     outputs = connection.execute(text(_PUBLICATIONS), {"dataset": dataset}).all()
     trigger, finished_at = (None, None) if run is None else run
-    return RowLineage(source, trigger, finished_at, tuple(outputs))
+    return RowOrigin(source, trigger, finished_at, tuple(outputs))
