@@ -158,14 +158,11 @@ def _lines(url: str, table: str) -> list[tuple[str, str]]:
     joint = "&" if "?" in url else "?"
     parquet, arrow = (json.dumps(f"{url}{joint}format={one}") for one in ("parquet", "arrow"))
     opened = "from urllib.request import urlopen;"
+    rows = f"rows = pyarrow.ipc.open_stream(urlopen({arrow}))"
     return [
         ("pandas", f"pd.read_parquet({parquet})"),
         ("polars", f"{opened} pl.read_parquet(urlopen({parquet}).read())"),
-        (
-            "DuckDB",
-            f"{opened} rows = pyarrow.ipc.open_stream(urlopen({arrow}));"
-            ' duckdb.sql("SELECT * FROM rows")',
-        ),
+        ("DuckDB", f'{opened} {rows}; duckdb.sql("SELECT * FROM rows")'),
         ("SQL, all rows", f"SELECT * FROM {table};"),
     ]
 
