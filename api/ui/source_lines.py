@@ -79,7 +79,8 @@ def _beginning(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The first MOST_BYTES; more is an error, so that no part of a line is taken for the line."""
     size = 0
     for chunk in chunks:
+        if size + len(chunk) > MOST_BYTES:
+            yield chunk[: MOST_BYTES - size]
+            raise RefusedObject(ProblemCode.UNDECODABLE, "is longer")
         size += len(chunk)
         yield chunk
-        if size >= MOST_BYTES:
-            raise RefusedObject(ProblemCode.UNDECODABLE, "is longer")
