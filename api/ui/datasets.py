@@ -140,7 +140,7 @@ def _declared(column: dict[str, Any], dataset: Dataset) -> str:
     if kind == "attachment":
         return next(one.match for one in dataset.attachments if one.column == name)
     if kind != "declared":
-        return _KINDS.get(kind, kind)
+        return _KINDS.get(kind, str(kind))
     words = [str(column["type"])]
     if name in dataset.primary_key:
         words.append("primary key")

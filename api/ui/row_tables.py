@@ -203,8 +203,8 @@ def _shown_row(  # noqa: PLR0913 - what a row is shown with
     values = [key_text(row[name]) for name in shape.identity]
     name = cursors.text(shape, values)
     image = None if column is None else pictures.get(row.get(column) or "")
-    is_ready = image is not None and image.state == ImageState.READY
-    state = "" if image is None or is_ready else image.state or images.WAITING
+    ready = image if image is not None and image.state == ImageState.READY else None
+    state = "" if image is None or ready else image.state or images.WAITING
     return ShownRow(
         printable(name),
         row_url(found.name, name) if is_live else None,
@@ -213,7 +213,7 @@ def _shown_row(  # noqa: PLR0913 - what a row is shown with
         row["_source_line"],
         row["_run_id"],
         datetime.fromisoformat(row["_updated_at" if is_live else "_retired_at"]),
-        picture_url(found.name, image.bucket, image.key) if is_ready else None,
+        picture_url(found.name, ready.bucket, ready.key) if ready else None,
         state,
     )
 
