@@ -130,8 +130,9 @@ def read(url: str, response: TestResponse) -> Seen:
     """A response as a page."""
     seen = Seen(url, response)
     reader = _Reader(seen)
-    reader.feed(response.text)
-    reader.close()
+    if response.mimetype.startswith("text/"):  # links lead to files and pictures, too
+        reader.feed(response.text)
+        reader.close()
     seen.faults += [f"<{tag}> is not closed" for tag in reader.open]
     for name in ("title", "h1", "text"):
         setattr(seen, name, re.sub(r"\s+", " ", getattr(seen, name)).strip())

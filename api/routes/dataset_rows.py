@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from apiflask import APIBlueprint
 from flask import Response, request
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import select
 
-from api.http import accept, addresses, encodings
-from api.http.errors import NotFound, WrongParameters, repeatable
+from api.http import accept, encodings
+from api.http.errors import repeatable
 from api.routes.catalog import find
-from api.rows import cursors, etags, formats, streaming
-from api.rows.columns import concatenated, json_object
-from api.rows.query import RowQuery, select_rows
+from api.rows import etags, formats, single, streaming
 from api.rows.requests import is_filter, row_query
 from api.rows.shadowed import ShadowedReader
 from api.rows.shapes import live_rows, retired_rows
-from api.rows.values import WrongValue
 from api.schemas.query import NoQuery
 from api.schemas.rows import DatasetRow, RetiredRowArray, RowArray, RowsQuery
 from api.security.auth import OF_PATH, needs
@@ -29,18 +26,14 @@ from etl.db.tables import source_object
 from etl.model.roles import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import date, datetime
-
-    from sqlalchemy import ColumnElement
-
     from api.rows.formats import Format
+    from api.rows.query import RowQuery
     from api.rows.shapes import RowShape
+    from api.rows.single import SingleRow
     from api.state.catalog import CatalogState, Installed
     from api.state.services import Services
 
 MAX_SHADOWED = 100
-_LINEAGE = ("_source_key", "_source_line", "_run_id", "_updated_at", "_extra")
 
 bp = APIBlueprint("rows", __name__, tag="Datasets")
 
@@ -146,33 +139,6 @@ def _schema(shared: Services) -> str:
 # -- GET /datasets/<dataset>/rows/<key>
 
 
-class _ByKey:
-    """Selects the row with this key."""
-
-    cache_key = None
-
-    def __init__(self, values: Sequence[object]) -> None:
-        self._values = values
-
-    @property
-    def template(self) -> _ByKey:
-        """The same filter: its statement is not cached."""
-        return self
-
-    def depends_on_age(self, _shape: RowShape) -> bool:
-        """Keys are stored."""
-        return False
-
-    def where(self, shape: RowShape, _today: date) -> list[ColumnElement[bool]]:
-        """That the columns of the key have these values."""
-        columns = (shape.columns[name].source for name in shape.identity)
-        return [column == one for column, one in zip(columns, self._values, strict=True)]
-
-    def values(self, _today: date) -> dict[str, object]:
-        """The values are in the statement."""
-        return {}
-
-
 @bp.get("/datasets/<dataset>/rows/<object_key:row_key>")
 @needs(Role.READER, dataset=OF_PATH)
 @bp.input(NoQuery, location="query")
@@ -187,12 +153,9 @@ def show_row(dataset: str, row_key: str, query_data: NoQuery) -> Response:  # no
     with shared.database() as connection:
         installed = find(shared.catalog.read(connection), dataset)
         shape = live_rows(installed, _schema(shared))
-        key = _key(shape, row_key)
+        key = single.key_of_path(shape, row_key)
         has_json_scalar = streaming.has_json_scalar(connection, shared)
-        cells = connection.execute(_one_row(shape, key, has_json_scalar)).one_or_none()
-        if cells is None:
-            raise _unknown_row(connection, installed, key, row_key)
-        found = _Found(*cells)
+        found = single.find(connection, installed, key, row_key)
         bucket = shared.bucket_of(installed.dataset)
         etag = connection.scalar(
             select(source_object.c.etag).where(
@@ -211,44 +174,7 @@ def show_row(dataset: str, row_key: str, query_data: NoQuery) -> Response:  # no
     )
 
 
-class _Found(NamedTuple):
-    """The JSON of a row and of its extra columns, and where it comes from."""
-
-    row: str
-    extra: str
-    source_key: str
-    source_line: int
-    run_id: int
-    updated_at: datetime
-
-
-def _key(shape: RowShape, row_key: str) -> tuple[object, ...]:
-    """The values of the key in the path.
-
-    Raises:  NotFound when the dataset has no key, or it cannot have such a value.
-    """
-    if not shape.is_keyed:
-        raise NotFound(
-            "no-primary-key",
-            f"The rows of {shape.name!r} have no primary key.",
-            f"Use GET /datasets/{shape.name}/rows?_source_key=eq.KEY&_source_line=eq.LINE.",
-        )
-    try:
-        return cursors.of_path(shape, addresses.raw_tail(request.environ, "/rows/") or row_key)
-    except WrongValue as error:
-        raise WrongParameters([("row_key", str(error))]) from error
-
-
-def _one_row(shape: RowShape, key: tuple[object, ...], has_json_scalar: bool) -> Select[Any]:  # noqa: FBT001
-    query = RowQuery(shape, _ByKey(key), services().today(), (*shape.default_fields, *_LINEAGE))
-    columns = tuple(shape.columns[name] for name in shape.default_fields)
-    text = concatenated(json_object(columns, has_json_scalar=has_json_scalar))
-    extra = shape.columns["_extra"].json(has_json_scalar=has_json_scalar)
-    lineage = [f'chosen."_{name}"' for name in _Found._fields[2:]]
-    return select_rows(query, [text, extra, *lineage])
-
-
-def _lineage(row: _Found, bucket: str, etag: str | None) -> dict[str, Any]:
+def _lineage(row: SingleRow, bucket: str, etag: str | None) -> dict[str, Any]:
     return {
         "bucket": bucket,
         "key": row.source_key,
@@ -257,26 +183,3 @@ def _lineage(row: _Found, bucket: str, etag: str | None) -> dict[str, Any]:
         "run_id": row.run_id,
         "updated_at": row.updated_at.isoformat().replace("+00:00", "Z"),
     }
-
-
-def _unknown_row(
-    connection: Connection, installed: Installed, key: tuple[object, ...], row_key: str
-) -> NotFound:
-    """The 404 for a row that was retired, or never existed."""
-    name = installed.dataset.name
-    shape = retired_rows(installed, _schema(services()))
-    where = _ByKey(key).where(shape, services().today())
-    columns = [shape.columns[one].source for one in ("_retired_at", "_source_key")]
-    row = connection.execute(select(*columns).where(*where)).one_or_none()
-    if row is None:
-        return NotFound(
-            "unknown-row",
-            f"There is no row {row_key!r} in the dataset {name!r}.",
-            f"GET /datasets/{name}/rows lists the rows.",
-        )
-    return NotFound(
-        "retired-row",
-        f"Row {row_key!r} of the dataset {name!r} was retired at {row[0]:%Y-%m-%dT%H:%M:%SZ}"
-        f" because {row[1]!r} no longer contains it.",
-        "Upload the object with this row again to restore it.",
-    )

@@ -97,7 +97,7 @@ def show_dataset(dataset: str, query_data: NoQuery) -> dict[str, Any]:  # noqa: 
         facts = _Facts(connection)
         return facts.summary(installed) | {
             "declaration": installed.declaration,
-            "columns": _columns(installed),
+            "columns": columns_of(installed),
             "channel": dataset_channel(dataset, schemas_of(shared.engine).state),
             "problems": facts.problems.get(dataset, {}),
         }
@@ -145,7 +145,7 @@ class _Facts:
         }
 
 
-def _columns(installed: Installed) -> list[dict[str, Any]]:
+def columns_of(installed: Installed) -> list[dict[str, Any]]:
     """The columns in the order of a response, then those that begin with `_`."""
     dataset = installed.dataset
     shape = live_rows(installed, schemas_of(services().engine).data)
@@ -197,11 +197,7 @@ def show_dataset_stats(
         state = shared.catalog.read(connection)
         installed = find(state, dataset)
     today = shared.today()
-    names = (dataset, installed.installed_at.isoformat(), installed.added)
-    has_ages = any(
-        one.is_age for one in live_rows(installed, schemas_of(shared.engine).data).columns.values()
-    )
-    tag = etags.of(state.revision(installed), *names, "stats", today if has_ages else None)
+    tag = figures.version_of(state, installed, today)
     if etags.is_known(tag):
         return etags.not_modified(tag)
     return figures.describe(installed, tag, today), 200, etags.headers(tag)

@@ -15,6 +15,7 @@ from sqlalchemy import Select, Text, cast, func, literal_column, null, select
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.exc import DBAPIError
 
+from api.rows import etags
 from api.rows.shapes import live_rows
 from api.state.services import QUERY_CANCELED, services
 from etl.db import statistics
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from api.rows.columns import Column
     from api.rows.shapes import RowShape
-    from api.state.catalog import Installed
+    from api.state.catalog import CatalogState, Installed
     from etl.model.types import SqlType
 
 _POLL_SECONDS = 0.2
@@ -37,6 +38,14 @@ _POLL_SECONDS = 0.2
 
 def _count(connection: Connection, table: FromClause) -> int:
     return connection.scalar(select(func.count()).select_from(table)) or 0
+
+
+def version_of(state: CatalogState, installed: Installed, today: date) -> str:
+    """What the statistics depend on: the rows, their columns and, for ages, the date."""
+    shape = live_rows(installed, schemas_of(services().engine).data)
+    has_ages = any(one.is_age for one in shape.columns.values())
+    names = (installed.dataset.name, installed.installed_at.isoformat(), installed.added)
+    return etags.of(state.revision(installed), *names, "stats", today if has_ages else None)
 
 
 def describe(installed: Installed, version: str, today: date) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, select, tuple_
 
 from api.rows.filters import is_current_metadata, is_image_of_user
 from api.state.services import services
@@ -15,7 +15,7 @@ from etl.model.values import ImageState
 from etl.storage.objects import PresignOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from etl.storage.objects import Objects
 
@@ -24,6 +24,11 @@ WAITING = "waiting"
 UNKNOWN_TYPE = "application/octet-stream"
 THUMBNAIL_TYPE = "image/webp"
 _TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
+_COLUMNS = (
+    *(source_object.c[name] for name in ("bucket", "key", "etag", "size", "dataset")),
+    source_object.c.last_modified,
+    *(image.c[name] for name in ("state", "format", "mode", "width", "height", "sha256", "note")),
+)
 _WAITING_REASON = "The image has not been processed yet; images are processed after each run."
 
 
@@ -42,21 +47,32 @@ def find(connection: Connection, user_id: str) -> Row[Any] | None:
 
     The metadata is null until the image is processed. Returns None if the user has no image.
     """
-    metadata = ("state", "format", "mode", "width", "height", "sha256", "note")
     statement = (
-        select(
-            source_object.c.bucket,
-            source_object.c.key,
-            source_object.c.etag,
-            source_object.c.size,
-            *(image.c[name] for name in metadata),
-        )
+        select(*_COLUMNS)
         .select_from(users)
         .join(source_object, is_image_of_user())
         .join(image, is_current_metadata(), isouter=True)
         .where(users.c.user_id == user_id)
     )
     return connection.execute(statement).one_or_none()
+
+
+def of_objects(
+    connection: Connection, places: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], Row[Any]]:
+    """The images that these objects are, as `find` returns them, by bucket and key."""
+    if not places:
+        return {}
+    statement = (
+        select(*_COLUMNS)
+        .select_from(source_object)
+        .join(image, is_current_metadata(), isouter=True)
+        .where(
+            source_object.c.kind == "image",
+            tuple_(source_object.c.bucket, source_object.c.key).in_(list(places)),
+        )
+    )
+    return {(row.bucket, row.key): row for row in connection.execute(statement)}
 
 
 def thumbnail_keys(connection: Connection, sha256: str | None) -> dict[int, str]:

@@ -43,7 +43,8 @@ class RowFilters(Protocol):
 class RowQuery:
     """Which rows to return, which fields of them, and the date for ages.
 
-    `after` has the values that identify the last row of the page before.
+    `after` has the values that identify the last row of the page before. The rows are in the order
+    of the shape's identity, or, `is_descending`, in the opposite one.
     """
 
     shape: RowShape
@@ -52,6 +53,7 @@ class RowQuery:
     fields: tuple[str, ...]
     after: tuple[object, ...] | None = None
     limit: int | None = None
+    is_descending: bool = False
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -106,7 +108,7 @@ def select_rows(query: RowQuery, expressions: Sequence[str]) -> Select[Any]:
     chosen = _chosen(query).subquery("chosen")
     row: list[ColumnElement[Any]] = [literal_column(expression) for expression in expressions]
     order = [chosen.c[name] for name in query.shape.identity]
-    return select(*row).select_from(chosen).order_by(*order)
+    return select(*row).select_from(chosen).order_by(*_ordered(query, order))
 
 
 def _chosen(query: RowQuery) -> Select[Any]:
@@ -114,23 +116,30 @@ def _chosen(query: RowQuery) -> Select[Any]:
     identity = [shape.columns[name].source for name in shape.identity]
     where = query.filters.where(shape, query.today)
     if query.after is not None:
-        where.append(_follows(identity, query.after))
+        where.append(_follows(identity, query.after, is_descending=query.is_descending))
     names = dict.fromkeys((*shape.identity, *query.fields))
     columns = [
         shape.columns[name].value(query.today).label(quoted_name(name, quote=True))
         for name in names
     ]
-    statement = select(*columns).select_from(shape.table).where(*where).order_by(*identity)
+    order = _ordered(query, identity)
+    statement = select(*columns).select_from(shape.table).where(*where).order_by(*order)
     return statement if query.limit is None else statement.limit(bindparam("limit", query.limit))
 
 
+def _ordered(query: RowQuery, columns: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    return [one.desc() for one in columns] if query.is_descending else list(columns)
+
+
 def _follows(
-    identity: Sequence[ColumnElement[Any]], after: Sequence[object]
+    identity: Sequence[ColumnElement[Any]], after: Sequence[object], *, is_descending: bool
 ) -> ColumnElement[bool]:
     """Whether a row comes after the one that these values identify."""
     given: list[ColumnElement[Any]] = [
         bindparam(f"after_{number}", one) for number, one in enumerate(after)
     ]
     if len(identity) == 1:
-        return identity[0] > given[0]
-    return tuple_(*identity) > tuple_(*given)
+        left, right = identity[0], given[0]
+        return left < right if is_descending else left > right
+    place, last = tuple_(*identity), tuple_(*given)
+    return place < last if is_descending else place > last

@@ -71,3 +71,43 @@ def _zeros(value: float) -> int:
     while value < 1:
         value, places = value * 10, places + 1
     return places
+
+
+CHART_WIDTH, CHART_HEIGHT = 600, 190
+_LEFT, _TOP, _BOTTOM = 64, 20, 170  # of the area of the line
+_GRID_LINES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StepChart:
+    """A line of steps: its path, and the grid lines with their values, in units of its SVG."""
+
+    path: str
+    grid: tuple[tuple[float, float], ...]
+    left: int = _LEFT
+    width: int = CHART_WIDTH
+    height: int = CHART_HEIGHT
+
+
+def steps(points: Sequence[tuple[float, int]], length: float) -> StepChart | None:
+    """The line of a value that stays until the next point; None without any point.
+
+    A point is the seconds from the beginning of the chart, which may be negative, and the value.
+    `length` is that of the chart, in seconds. The axis begins at 0.
+    """
+    if not points:
+        return None
+    axis = ticks(max(value for _, value in points) or 1, _GRID_LINES)
+    axis = [one for one in axis if one == int(one)]
+    greatest = axis[-1] or 1
+    height, width = _BOTTOM - _TOP, CHART_WIDTH - _LEFT
+
+    def y(value: float) -> float:
+        return round(_BOTTOM - height * value / greatest, 1)
+
+    first, *rest = [
+        (round(_LEFT + width * min(max(at, 0), length) / length, 1), y(value))
+        for at, value in points
+    ]
+    path = f"M{first[0]} {first[1]}" + "".join(f"H{x}V{top}" for x, top in rest)
+    return StepChart(f"{path}H{CHART_WIDTH}", tuple((one, y(one)) for one in axis))

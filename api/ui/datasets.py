@@ -2,6 +2,161 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
 from apiflask import APIBlueprint
+from flask import Response, current_app, url_for
+
+from api.routes.catalog import find
+from api.routes.datasets import columns_of
+from api.rows import figures
+from api.security.auth import OF_CALLER, OF_PATH, caller, needs
+from api.state.services import services
+from api.ui import charts, forms
+from api.ui.dataset_frame import frame
+from api.ui.overview import DATASET_STATES, snapshot_for_caller
+from api.ui.queries import datasets as queries
+from api.ui.queries import overview as activity
+from api.ui.render import now, page
+from api.ui.row_view import cell
+from etl.db import statistics
+from etl.model.dataset import USERS
+from etl.model.overview import overview
+from etl.model.roles import Role
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from api.ui.dataset_frame import DatasetFrame
+    from api.ui.queries.datasets import AgeBar
+    from etl.model.dataset import Dataset
+
+DAYS = 30
+_AGES = "bucketline-ages"  # the age groups of users that were counted last, and of which rows
+_KINDS = {"added": "added by its data", "path": "from the path of the object"}
 
 bp = APIBlueprint("datasets", __name__, enable_openapi=False)
+
+
+@bp.get("/datasets")
+@needs(Role.READER, dataset=OF_CALLER)
+def list_datasets() -> Response:
+    """List the datasets with their state, and what each reads."""
+    shared = services()
+    with shared.database() as connection:
+        facts = snapshot_for_caller(connection)
+        catalog = shared.catalog.read(connection)
+        totals = queries.all_totals(connection)
+        changes = activity.activity(connection, facts.now)
+    installed = [one for name, one in catalog.datasets.items() if caller().may_see(name)]
+    return page(
+        "datasets/list.html",
+        title="Datasets",
+        json_url="/datasets",
+        facts=facts,
+        found=overview(facts),
+        dataset_states=DATASET_STATES,
+        activity=changes,
+        no_activity=activity.Activity(),
+        installed=installed,
+        totals=totals,
+        none_yet=queries.Totals(),
+        bucket_of=shared.bucket_of,
+    )
+
+
+@bp.get("/datasets/<dataset>")
+@needs(Role.READER, dataset=OF_PATH)
+def show_dataset(dataset: str) -> Response:
+    """Show the columns of a dataset, declared and seen, and its rows over time."""
+    shared = services()
+    with shared.database() as connection:
+        found = frame(connection, dataset)
+        start = now() - timedelta(days=DAYS)
+        hours = queries.rows_since(connection, dataset, start)
+        extra = queries.undeclared(connection, found.shape, found.totals.rows)
+        saved = statistics.latest(connection, dataset)
+        ages = _ages(connection, found) if dataset == USERS.name else ()
+    return page(
+        "datasets/show.html",
+        title=dataset,
+        json_url=f"/datasets/{dataset}",
+        frame=found,
+        tabs=found.tabs("ui.datasets.show_dataset"),
+        columns=_columns(found, saved),
+        saved=saved,
+        undeclared=extra,
+        is_sampled=found.totals.rows > queries.SAMPLED_ROWS,
+        days=DAYS,
+        hours=hours,
+        chart=charts.steps(
+            [((one.hour - start).total_seconds(), one.rows) for one in hours],
+            timedelta(days=DAYS).total_seconds(),
+        ),
+        start=start,
+        ages=ages,
+        most=max((one.total for one in ages), default=0),
+        today=shared.today(),
+    )
+
+
+@bp.post("/datasets/<dataset>/statistics")
+@needs(Role.READER, dataset=OF_PATH)
+def compute_statistics(dataset: str) -> Response:
+    """Compute the statistics of the columns as they are now."""
+    shared = services()
+    with shared.database() as connection:
+        state = shared.catalog.read(connection)
+        installed = find(state, dataset)
+    today = shared.today()
+    figures.describe(installed, figures.version_of(state, installed, today), today)
+    return forms.see(url_for("ui.datasets.show_dataset", dataset=dataset))
+
+
+def _columns(found: DatasetFrame, saved: statistics.Statistics | None) -> list[dict[str, Any]]:
+    """The columns with what is declared of each, and its statistics as far as they are known."""
+    dataset = found.installed.dataset
+    known = {} if saved is None else saved.columns
+    return [
+        {
+            "name": one["name"],
+            "declared": _declared(one, dataset),
+            "sql": one["sql"],
+            "figures": known.get(one["name"]),
+            "ends": [cell(known.get(one["name"], {}).get(end)) for end in ("min", "max")],
+        }
+        for one in columns_of(found.installed)
+        if one["kind"] != "system"
+    ]
+
+
+def _declared(column: dict[str, Any], dataset: Dataset) -> str:
+    """What the datasets file says of a column."""
+    name, kind = column["name"], column["kind"]
+    if kind == "derived":
+        one = next(one for one in dataset.derived if one.name == name)
+        return f"{one.computed_as}, from {one.source}"
+    if kind == "attachment":
+        return next(one.match for one in dataset.attachments if one.column == name)
+    if kind != "declared":
+        return _KINDS.get(kind, str(kind))
+    words = [str(column["type"])]
+    if name in dataset.primary_key:
+        words.append("primary key")
+    elif dataset.field(name).constraints.required:
+        words.append("required")
+    if name == dataset.prefer:
+        words.append("greatest is preferred")
+    return ", ".join(words)
+
+
+def _ages(connection: Connection, found: DatasetFrame) -> tuple[AgeBar, ...]:
+    """The users by age, counted once per revision of the rows and date."""
+    today = services().today()
+    version = figures.version_of(found.catalog, found.installed, today)
+    known = current_app.extensions.get(_AGES)
+    if known is None or known[0] != version:
+        known = current_app.extensions[_AGES] = (version, queries.ages(connection, today))
+    bars: tuple[AgeBar, ...] = known[1]
+    return bars

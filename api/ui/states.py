@@ -55,6 +55,8 @@ HANDLED = ShownState(StateShape.OK, "Handled")
 UNCHANGED = ShownState(StateShape.OK, "No change")
 REFUSED = ShownState(StateShape.FAILED, "Refused")
 ADDS_UP = ShownState(StateShape.OK, "adds up")
+NOT_DECLARED = ShownState(StateShape.WARNING, "not declared")
+LIVE = ShownState(StateShape.OK, "Live")
 
 _OUTCOMES = {
     RunState.REQUESTED: WAITING,
