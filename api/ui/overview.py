@@ -104,7 +104,7 @@ def show_overview() -> Response:
     run_id = number("run")
     try:
         with shared.database(shared.autocommit) as connection:
-            found = _snapshot(connection)
+            found = snapshot(connection)
             values = _values(connection, found)
             progress = _progress(connection, found, run_id)
             day = _day(connection, found)
@@ -137,7 +137,7 @@ def show_now() -> Response:
     shared = services()
     try:
         with shared.database(shared.autocommit) as connection:
-            values = _values(connection, _snapshot(connection))
+            values = _values(connection, snapshot(connection))
     except DatabaseUnavailable:
         return reload()
     if request.args.get("shown") != values["shown"]:
@@ -153,7 +153,7 @@ def show_day() -> Response:
     """The panel with the runs of a day and the parts of the instance."""
     shared = services()
     with shared.database(shared.autocommit) as connection:
-        found = _snapshot(connection)
+        found = snapshot(connection)
         values = _day(connection, found)
     return panel("overview/_day.html", **values, facts=found, found=overview(found))
 
@@ -164,7 +164,7 @@ def show_progress() -> Response:
     """The panel with the progress of a run."""
     shared = services()
     with shared.database(shared.autocommit) as connection:
-        progress = _progress(connection, _snapshot(connection), number("run"))
+        progress = _progress(connection, snapshot(connection), number("run"))
     return panel("overview/_progress.html", progress=progress)
 
 
@@ -204,7 +204,7 @@ def load_sample() -> Response:
 # -- what is shown
 
 
-def _snapshot(connection: Connection) -> Snapshot:
+def snapshot(connection: Connection) -> Snapshot:
     """The facts that the caller may see."""
     settings = services().settings
     store = services().store_watch.last()
@@ -255,12 +255,19 @@ def _run_label(said: Overview) -> str:
 
 def _day(connection: Connection, found: Snapshot) -> dict[str, Any]:
     """The runs of a day, and the parts of the instance."""
-    settings = services().settings
     strip = queries.strip(connection, found.now)
     return {
         "strip": strip,
         "strip_sum": _sum(strip),
         "strip_words": _STRIP_WORDS,
+        **parts(connection, found),
+    }
+
+
+def parts(connection: Connection, found: Snapshot) -> dict[str, Any]:
+    """The state of the parts of the instance, which the overview and the settings show."""
+    settings = services().settings
+    return {
         "parts": queries.parts(connection, found.now),
         "store": services().store_watch.last(),
         "database_seconds": queries.round_trip(connection),

@@ -20,7 +20,7 @@ from api.http.errors import Refused, WrongParameters
 from api.rows.streaming import until_deadline
 from api.security.auth import OF_CALLER, caller, limited, needs
 from api.state.services import services
-from api.ui import forms
+from api.ui import forms, words
 from api.ui.lines import lines_of, marked
 from api.ui.parameters import given, one_of
 from api.ui.queries import problems as queries
@@ -85,7 +85,7 @@ def list_problems() -> Response:
     chosen = _parameters(wanted)
     return page(
         "problems/list.html",
-        title=f"{sum(one.problems for one in found):,} problems",
+        title=words.counted(sum(one.problems for one in found), "problem"),
         json_url="/problems",
         groups=found[:MOST_GROUPS],
         more_groups=max(len(found) - MOST_GROUPS, 0),
