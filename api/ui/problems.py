@@ -59,7 +59,7 @@ bp = APIBlueprint("problems", __name__, enable_openapi=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ProblemExample:
     """A problem with the line that it is about, as far as it is known."""
 
     bucket: str
@@ -267,14 +267,14 @@ def _lines(
 
 def _examples(
     problems: list[dict[str, Any]], lines: Mapping[tuple[str, str, int], str]
-) -> list[Example]:
+) -> list[ProblemExample]:
     return [_example(one, lines.get((one["bucket"], one["key"], one["line"]))) for one in problems]
 
 
-def _example(problem: Mapping[str, Any], line: str | None) -> Example:
+def _example(problem: Mapping[str, Any], line: str | None) -> ProblemExample:
     is_of_object = problem["line"] is None and not problem["value"]
     shown = None if line is None else printable(line)
-    return Example(
+    return ProblemExample(
         problem["bucket"],
         problem["key"],
         problem["line"],

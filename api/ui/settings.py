@@ -24,7 +24,7 @@ from etl.settings.effective import effective_settings
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from api.ui.queries.settings import Stored
+    from api.ui.queries.settings import InstanceFacts
     from etl.settings.api_keys import ListedKey
 
 ROLES = {
@@ -110,7 +110,7 @@ def _health(connection: Connection) -> dict[str, Any]:
     return {**values, "facts": found, "found": said_of(found), "is_settings": True}
 
 
-def _versions(stored: Stored) -> list[tuple[str, str]]:
+def _versions(stored: InstanceFacts) -> list[tuple[str, str]]:
     return [
         ("Bucketline", __version__),
         ("Python", platform.python_version()),

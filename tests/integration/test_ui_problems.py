@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from etl.sync.manager import DataManager
 
 HEAD = "user_id,first_name,last_name,birthts\n"
+
+
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path) -> Settings:
+    """With a key file of its own."""
+    return settings.model_copy(update={"api_keys_file": tmp_path / "api-keys"})
 
 
 @pytest.fixture
@@ -174,23 +181,22 @@ def test_replay_of_nothing_makes_no_run(faulty: FlaskClient, engine: Engine, cod
 
 @pytest.mark.usefixtures("faulty")
 @pytest.mark.parametrize(
-    ("role", "datasets", "problems", "buttons"),
+    ("role", "datasets", "shown"),
     [
-        (Role.READER, (), 5, 0),
-        (Role.WRITER, (), 5, 2),
-        (Role.WRITER, ("users",), 5, 0),
-        (Role.READER, ("orders",), 0, 0),
+        (Role.READER, (), (5, 0)),
+        (Role.WRITER, (), (5, 2)),
+        (Role.WRITER, ("users",), (5, 0)),
+        (Role.READER, ("orders",), (0, 0)),
     ],
 )
 def test_keys_see_what_they_may(
     app: APIFlask,
     settings: Settings,
-    *,
     role: Role,
     datasets: tuple[str, ...],
-    problems: int,
-    buttons: int,
+    shown: tuple[int, int],
 ):
+    problems, buttons = shown
     key = new_key()
     key_file.add(settings.key_file, entry_for("someone", role, key, datasets))
     client = app.test_client()

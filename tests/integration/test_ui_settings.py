@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 URL = "/ui/settings"
+
+
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path) -> Settings:
+    """With a key file of its own."""
+    return settings.model_copy(update={"api_keys_file": tmp_path / "api-keys"})
 
 
 def test_page_shows_health_versions_and_settings(client: FlaskClient, settings: Settings):
@@ -176,8 +183,9 @@ def test_faulty_key_file_is_reported(admin: FlaskClient, settings: Settings):
     assert "cannot be read in line 3" in visit(admin, URL).text
 
 
+@pytest.mark.usefixtures("admin")
 @pytest.mark.parametrize("role", [Role.READER, Role.WRITER])
-def test_others_see_health_only(admin: FlaskClient, app: APIFlask, settings: Settings, role: Role):
+def test_others_see_health_only(app: APIFlask, settings: Settings, role: Role):
     key = new_key()
     key_file.add(settings.key_file, entry_for("someone", role, key))
     client = app.test_client()

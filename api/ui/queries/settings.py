@@ -52,7 +52,7 @@ class IncidentLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class InstanceFacts:
     """What the database knows of the instance; `schema` is the version of our own tables."""
 
     postgres: str
@@ -62,9 +62,9 @@ class Stored:
     alerts: tuple[AlertLine, ...]
 
 
-def stored(connection: Connection) -> Stored:
+def stored(connection: Connection) -> InstanceFacts:
     """What the database knows."""
-    return Stored(
+    return InstanceFacts(
         str(connection.scalar(text("SHOW server_version"))),
         ", ".join(schema.versions(connection, schemas_of(connection.engine))),
         datasets_file.stored(connection),
