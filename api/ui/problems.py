@@ -83,14 +83,15 @@ def list_problems() -> Response:
         names = _visible({*installed, *(one.dataset for one in found)})
         examples = _first(connection, _only(wanted, found[0])) if found else []
     chosen = _parameters(wanted)
+    count = sum(one.problems for one in found)
     return page(
         "problems/list.html",
-        title=words.counted(sum(one.problems for one in found), "problem"),
+        title=words.counted(count, "problem"),
         json_url="/problems",
         groups=found[:MOST_GROUPS],
         more_groups=max(len(found) - MOST_GROUPS, 0),
-        problems=sum(one.problems for one in found),
-        errors=sum(one.problems for one in found if one.severity == Severity.ERROR),
+        problems=count,
+        shown=_by_severity(found),
         totals=totals,
         closed_at=closed_at,
         examples=_examples(examples, {}),
@@ -100,7 +101,9 @@ def list_problems() -> Response:
         datasets=[("", "any"), *((name or NONE, name or "no dataset") for name in names)],
         severities=[("", "any"), *((one, one) for one in _SEVERITIES)],
         codes=[("", "any"), *((one, one) for one in _shown_codes(found, wanted))],
-        applied=[(f"{name} {value}", query(**{name: None})) for name, value in chosen.items()],
+        applied=[
+            (f"{name} {printable(value)}", query(**{name: None})) for name, value in chosen.items()
+        ],
         of_problem=of_problem,
         panel_version="",
     )
@@ -234,6 +237,14 @@ def _parameters(wanted: ProblemFilter) -> dict[str, str]:
 def _only(wanted: ProblemFilter, group: ProblemGroup) -> ProblemFilter:
     """The filters that only this group matches."""
     return replace(wanted, dataset=group.dataset, code=group.code, severity=group.severity)
+
+
+def _by_severity(found: list[ProblemGroup]) -> str:
+    """How many errors and warnings there are: 32 errors, 3 warnings."""
+    counts = {one: 0 for one in Severity}
+    for group in found:
+        counts[Severity(group.severity)] += group.problems
+    return ", ".join(words.counted(count, one) for one, count in counts.items() if count)
 
 
 def _visible(names: set[str]) -> list[str]:

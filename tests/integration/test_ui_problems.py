@@ -64,7 +64,7 @@ def test_without_problems_the_page_says_since_when(
     assert "None was ever found." in seen.text
     bucket.put("a.csv", HEAD + "1,A,B,never\n")
     manager.run(Trigger.CLI)
-    assert visit(client, "/ui/problems").h1 == "1 problem is open: 1 error, 0 warnings"
+    assert visit(client, "/ui/problems").h1 == "1 problem is open: 1 error"
     bucket.put("a.csv", HEAD + "1,A,B,0\n")
     manager.run(Trigger.CLI)
     seen = visit(client, "/ui/problems")
@@ -75,7 +75,7 @@ def test_without_problems_the_page_says_since_when(
 def test_groups_are_ordered_and_explained(faulty: FlaskClient, code: str):
     seen = visit(faulty, "/ui/problems")
     assert seen.faults == []
-    assert seen.h1 == "5 problems are open: 5 errors, 0 warnings"
+    assert seen.h1 == "5 problems are open: 5 errors"
     assert "2 objects need attention." in seen.text
     assert f"Error {code} users 4 problems 2" in seen.text
     assert "Means" in seen.text
@@ -118,10 +118,10 @@ def test_lines_are_found_in_the_first_megabyte_only(
 
 def test_filters_are_in_the_url(faulty: FlaskClient, code: str):
     seen = visit(faulty, f"/ui/problems?code={code}&dataset=users&severity=error")
-    assert seen.h1 == "4 of 5 open problems: 4 errors, 0 warnings"
+    assert seen.h1 == "4 of 5 open problems: 4 errors"
     assert f"/ui/problems?code={code}&severity=error" in seen.links
     below = visit(faulty, "/ui/problems?prefix=web/")
-    assert below.h1 == "2 of 5 open problems: 2 errors, 0 warnings"
+    assert below.h1 == "2 of 5 open problems: 2 errors"
     assert not any(form.action.endswith("/replay") for form in below.forms)
     nothing = visit(faulty, "/ui/problems?severity=warning&prefix=web%25")
     assert "No open problem has severity warning and prefix web%." in nothing.text

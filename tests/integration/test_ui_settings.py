@@ -132,9 +132,9 @@ def test_created_key_is_shown_once_and_works(admin: FlaskClient, app: APIFlask):
     assert key not in listed.response.text
     client = app.test_client()
     headers = {"Authorization": f"Bearer {key}"}
-    assert client.get("/stats", headers=headers).status_code == 200
+    assert client.get("/problems", headers=headers).status_code == 200
     assert send(admin, listed, "/settings/keys/revoke", name="bi").status_code == 303
-    assert client.get("/stats", headers=headers).status_code == 401
+    assert client.get("/problems", headers=headers).status_code == 401
     assert "bi reader" not in visit(admin, URL).text
 
 
