@@ -241,7 +241,7 @@ def _only(wanted: ProblemFilter, group: ProblemGroup) -> ProblemFilter:
 
 def _by_severity(found: list[ProblemGroup]) -> str:
     """How many errors and warnings there are: 32 errors, 3 warnings."""
-    counts = {one: 0 for one in Severity}
+    counts = dict.fromkeys(Severity, 0)
     for group in found:
         counts[Severity(group.severity)] += group.problems
     return ", ".join(words.counted(count, one) for one, count in counts.items() if count)
