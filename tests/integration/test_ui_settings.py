@@ -105,7 +105,7 @@ def test_incidents_and_alerts_are_listed(client: FlaskClient, engine: Engine):
 
 
 @pytest.fixture
-def admin(app: APIFlask, settings: Settings) -> FlaskClient:
+def signed_in(app: APIFlask, settings: Settings) -> FlaskClient:
     """A client that is signed in as an admin."""
     key = new_key()
     key_file.add(settings.key_file, entry_for("the-admin", Role.ADMIN, key))
@@ -114,10 +114,10 @@ def admin(app: APIFlask, settings: Settings) -> FlaskClient:
     return client
 
 
-def test_created_key_is_shown_once_and_works(admin: FlaskClient, app: APIFlask):
+def test_created_key_is_shown_once_and_works(signed_in: FlaskClient, app: APIFlask):
     response = send(
         admin,
-        visit(admin, URL),
+        visit(signed_in, URL),
         "/settings/keys",
         name="bi",
         role="reader",
@@ -127,15 +127,15 @@ def test_created_key_is_shown_once_and_works(admin: FlaskClient, app: APIFlask):
     assert seen.h1 == "Key bi is created"
     assert response.headers["Cache-Control"] == "no-store"
     key = next(word for word in seen.text.split() if word.startswith("bl_"))
-    listed = visit(admin, URL)
+    listed = visit(signed_in, URL)
     assert "bi reader orders and users" in listed.text
     assert key not in listed.response.text
     client = app.test_client()
     headers = {"Authorization": f"Bearer {key}"}
     assert client.get("/problems", headers=headers).status_code == 200
-    assert send(admin, listed, "/settings/keys/revoke", name="bi").status_code == 303
+    assert send(signed_in, listed, "/settings/keys/revoke", name="bi").status_code == 303
     assert client.get("/problems", headers=headers).status_code == 401
-    assert "bi reader" not in visit(admin, URL).text
+    assert "bi reader" not in visit(signed_in, URL).text
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,10 @@ def test_created_key_is_shown_once_and_works(admin: FlaskClient, app: APIFlask):
     ],
 )
 def test_key_that_is_not_valid_is_refused(
-    admin: FlaskClient, settings: Settings, fields: dict[str, str]
+    signed_in: FlaskClient, settings: Settings, fields: dict[str, str]
 ):
     before = key_file.load(settings.key_file)
-    assert send(admin, visit(admin, URL), "/settings/keys", **fields).status_code == 422
+    assert send(signed_in, visit(signed_in, URL), "/settings/keys", **fields).status_code == 422
     assert key_file.load(settings.key_file) == before
 
 
@@ -172,18 +172,18 @@ def test_keys_of_the_settings_can_only_be_listed(settings: Settings):
     app.extensions["bucketline"].engine.dispose()
 
 
-def test_revoking_the_own_key_signs_out(admin: FlaskClient):
-    assert send(admin, visit(admin, URL), "/settings/keys/revoke").status_code == 303
-    assert visit(admin, URL).response.headers["Location"].startswith("/ui/sign-in")
+def test_revoking_the_own_key_signs_out(signed_in: FlaskClient):
+    assert send(signed_in, visit(signed_in, URL), "/settings/keys/revoke").status_code == 303
+    assert visit(signed_in, URL).response.headers["Location"].startswith("/ui/sign-in")
 
 
-def test_faulty_key_file_is_reported(admin: FlaskClient, settings: Settings):
+def test_faulty_key_file_is_reported(signed_in: FlaskClient, settings: Settings):
     with settings.key_file.open("a") as file:
         file.write("nonsense\n")
-    assert "cannot be read in line 3" in visit(admin, URL).text
+    assert "cannot be read in line 3" in visit(signed_in, URL).text
 
 
-@pytest.mark.usefixtures("admin")
+@pytest.mark.usefixtures("signed_in")
 @pytest.mark.parametrize("role", [Role.READER, Role.WRITER])
 def test_others_see_health_only(app: APIFlask, settings: Settings, role: Role):
     key = new_key()
