@@ -48,17 +48,19 @@ def effective_settings(settings: Settings) -> list[EffectiveSetting]:
     in_file = _names_in_file()
     found = []
     for name, field in Settings.model_fields.items():
-        variable = name.upper()
-        if name not in settings.model_fields_set:
-            origin = SettingOrigin.DEFAULT
-        elif variable in in_environment:
+        value, variable = getattr(settings, name), name.upper()
+        is_set = name in settings.model_fields_set
+        if is_set and variable in in_environment:
             origin = SettingOrigin.ENVIRONMENT
-        elif variable in in_file:
+        elif is_set and variable in in_file:
             origin = SettingOrigin.FILE
+        elif value == field.get_default(call_default_factory=True, validated_data={}):
+            origin = SettingOrigin.DEFAULT
         else:
             origin = SettingOrigin.PROGRAM
-        text = _text(name, getattr(settings, name))
-        found.append(EffectiveSetting(variable, text, origin, field.description or ""))
+        found.append(
+            EffectiveSetting(variable, _text(name, value), origin, field.description or "")
+        )
     return found
 
 
