@@ -128,6 +128,8 @@ def visit(client: FlaskClient, url: str, **headers: str) -> Seen:
 
 def read(url: str, response: TestResponse) -> Seen:
     """A response as a page."""
+    response.get_data()  # keeps it, so that the stream can be closed
+    response.close()
     seen = Seen(url, response)
     reader = _Reader(seen)
     if response.mimetype.startswith("text/"):  # links lead to files and pictures, too

@@ -255,12 +255,19 @@ def _run_label(said: Overview) -> str:
 
 def _day(connection: Connection, found: Snapshot) -> dict[str, Any]:
     """The runs of a day, and the parts of the instance."""
-    settings = services().settings
     strip = queries.strip(connection, found.now)
     return {
         "strip": strip,
         "strip_sum": _sum(strip),
         "strip_words": _STRIP_WORDS,
+        **parts(connection, found),
+    }
+
+
+def parts(connection: Connection, found: Snapshot) -> dict[str, Any]:
+    """The state of the parts of the instance, which the overview and the settings show."""
+    settings = services().settings
+    return {
         "parts": queries.parts(connection, found.now),
         "store": services().store_watch.last(),
         "database_seconds": queries.round_trip(connection),

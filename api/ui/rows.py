@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from api.rows.shapes import RowShape
     from api.state.catalog import Installed
     from api.ui.dataset_frame import DatasetFrame
+    from api.ui.queries.rows import RowOrigin
+    from api.ui.source_lines import SourceLines
+    from etl.model.dataset import Dataset
     from etl.storage.objects import ObjectInfo
 
 SHADOWED_ROWS = 50
@@ -220,12 +223,8 @@ def show_row(dataset: str, row_key: str) -> Response:
             shadowed = reader.read(connection, None, key=key, limit=MAX_SHADOWED)
     lines = None
     if given("raw"):
-        lines = source_lines(
-            found.installed.dataset,
-            found.bucket,
-            row.source_key,
-            lineage.source,
-            row.source_line,
+        lines = _line_with_header(
+            found.installed.dataset, found.bucket, row.source_key, lineage, row.source_line
         )
     name = row_key if found.shape.is_keyed else f"line {row.source_line} of {row.source_key}"
     return page(
@@ -285,6 +284,14 @@ def _full(value: object) -> str | None:
     return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
+def _line_with_header(
+    dataset: Dataset, bucket: str, key: str, lineage: RowOrigin, line: int
+) -> SourceLines:
+    etag = None if lineage.source is None else lineage.source.etag
+    header = dataset.dialect.header_row
+    return source_lines(dataset, bucket, key, etag, {header, line})
+
+
 @bp.get("/datasets/<dataset>/raw")
 @needs(Role.READER, dataset=OF_PATH)
 def show_raw_line(dataset: str) -> Response:
@@ -295,7 +302,7 @@ def show_raw_line(dataset: str) -> Response:
         installed = find(shared.catalog.read(connection), dataset).dataset
         bucket = shared.bucket_of(installed)
         lineage = queries.lineage(connection, dataset, bucket, key, 0)
-    lines = source_lines(installed, bucket, key, lineage.source, line)
+    lines = _line_with_header(installed, bucket, key, lineage, line)
     return panel("rows/_raw.html", lines=lines, line=line, raw_url="", panel_url="")
 
 

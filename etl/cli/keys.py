@@ -13,6 +13,7 @@ from etl.model.errors import ConfigurationError
 from etl.model.roles import Entry, Role, check_dataset_names, entry_for, new_key
 from etl.runtime.program import program
 from etl.settings import key_file, read_settings
+from etl.settings.api_keys import listed_keys, refuse_fixed, revoke_key
 from etl.settings.declared import file_datasets
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def new_command(name: str, role: str, datasets: tuple[str, ...], *, only_show: b
     key = new_key()
     entry = _entry(name, Role(role), key, datasets)
     if not only_show:
-        _refuse_names_in_settings(settings, name)
+        refuse_fixed(settings, name)
         key_file.add(settings.key_file, entry)
     click.echo(key)
     where = "For API_KEYS" if only_show else f"Saved in {settings.key_file}"
@@ -88,8 +89,7 @@ def list_command(*, as_json: bool) -> None:
 def revoke_command(name: str) -> None:
     """Revoke a key; the API rejects it from then on."""
     settings = read_settings()
-    _refuse_names_in_settings(settings, name)
-    left = key_file.remove(settings.key_file, name)
+    left = revoke_key(settings, name)
     click.echo(f"Key {name} is revoked.")
     if not left and not settings.key_entries:
         click.echo(_no_keys(settings))
@@ -132,27 +132,13 @@ def _warn_of_unknown(settings: Settings, datasets: Sequence[str]) -> None:
         click.echo(f"The datasets file does not declare {', '.join(unknown)}.", err=True)
 
 
-def _refuse_names_in_settings(settings: Settings, name: str) -> None:
-    """Refuse names of keys that API_KEYS sets."""
-    if any(entry.name == name for entry in settings.key_entries):
-        raise ConfigurationError(
-            f"The key {name} is in API_KEYS.",
-            hint="Change API_KEYS, in the environment or in .env, and start the API again.",
-        )
-
-
 def _rows(settings: Settings) -> list[dict[str, Any]]:
-    """The keys of API_KEYS first; each overrides a key of the same name in the file."""
-    fixed = {entry.name: (entry, "API_KEYS") for entry in settings.key_entries}
-    saved = {
-        entry.name: (entry, str(settings.key_file)) for entry in key_file.load(settings.key_file)
-    }
     return [
         {
-            "name": entry.name,
-            "role": entry.role,
-            "datasets": list(entry.datasets),
-            "kept_in": where,
+            "name": one.entry.name,
+            "role": one.entry.role,
+            "datasets": list(one.entry.datasets),
+            "kept_in": one.kept_in,
         }
-        for entry, where in (fixed | {k: v for k, v in saved.items() if k not in fixed}).values()
+        for one in listed_keys(settings)
     ]

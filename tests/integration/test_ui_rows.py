@@ -87,7 +87,7 @@ def test_a_line_beyond_the_limit_is_not_shown(
     bucket.put("a.csv", f"user_id,first_name,last_name,birthts\n{rows}")
     manager.run(Trigger.CLI)
     assert "1001999,A,xxx" in visit(client, f"{ROW}999?raw=1").text
-    assert "The line is not in the first 1 MB" in visit(client, f"{ROW}1399?raw=1").text
+    assert "Only lines in the first 1 MB can be shown." in visit(client, f"{ROW}1399?raw=1").text
 
 
 def test_an_object_that_is_gone_has_no_line(
