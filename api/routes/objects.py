@@ -298,16 +298,21 @@ def presign_object(
     """
     if request.get_json(force=True) is None:  # APIFlask treats null like an empty object
         raise WrongParameters([("body", "must be an object")])
-    is_put = json_data.method == "PUT"
+    return presigned(bucket, key, json_data)
+
+
+def presigned(bucket: str, key: str, asked: PresignRequest) -> dict[str, Any]:
+    """The URL that is asked for, if the caller may have it."""
+    is_put = asked.method == "PUT"
     if is_put:
         require(Role.WRITER, "A URL for uploads")
     allow(bucket, "w" if is_put else "r")
     object_keys.check(key, is_put=is_put)
-    lifetime = timedelta(seconds=json_data.expires_seconds)
-    options = PresignOptions(json_data.method, lifetime, json_data.s3_headers)
+    lifetime = timedelta(seconds=asked.expires_seconds)
+    options = PresignOptions(asked.method, lifetime, asked.s3_headers)
     expires_at = datetime.now(UTC).replace(microsecond=0) + lifetime
     url = _objects().presign(bucket, key, options)
-    return {"url": url, "method": json_data.method, "expires_at": expires_at}
+    return {"url": url, "method": asked.method, "expires_at": expires_at}
 
 
 # -- shared helpers
