@@ -33,14 +33,13 @@ from etl.model.values import ObjectState, Severity
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from api.state.catalog import CatalogState
     from api.ui.queries.objects import KnownObject
     from etl.model.dataset import Dataset
     from etl.storage.objects import ObjectInfo
 
 PAGE_ENTRIES = 100
 PAGE_PROBLEMS = 50
-CHECK_PROBLEMS = 50  # shown of a file that is not uploaded yet
-WATCH_SECONDS = 60  # after an upload
 
 bp = APIBlueprint("objects", __name__, enable_openapi=False)
 

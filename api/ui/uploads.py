@@ -10,6 +10,7 @@ from flask import Response, jsonify, request, url_for
 
 from api.http import object_keys
 from api.http.bodies import with_sources
+from api.http.errors import unsupported_type
 from api.http.forms import MIMETYPE, reading
 from api.routes import check, objects
 from api.schemas.objects import PresignRequest
@@ -36,6 +37,9 @@ bp = APIBlueprint("uploads", __name__, enable_openapi=False)
 @forms.checks_own_token
 def upload_files(bucket: str) -> Response:
     """Store the files of a form; how pages without a script upload."""
+    if request.mimetype != MIMETYPE:
+        forms.check_token(request.headers.get(forms.HEADER, ""))
+        raise unsupported_type("not-a-form", "Choose a file in the form of the page.")
     with reading(request) as form:
         _check_token(form)
         objects.allow(bucket, "w")
@@ -71,7 +75,9 @@ def check_file() -> Response:
     """Show what a run would say of a file: as a panel of its body, or as a page of a form."""
     if request.mimetype != MIMETYPE:
         forms.check_token(request.headers.get(forms.HEADER, ""))
-        values = _checked(given("bucket") or "", check.report_of_body(given("key")))
+        bucket = given("bucket") or ""
+        objects.allow(bucket, "w")
+        values = _checked(bucket, check.report_of_body(given("key")))
         return panel("objects/_checked.html", **values)
     with reading(request) as form:
         _check_token(form)
@@ -132,7 +138,6 @@ def _watched(bucket: str, key: str) -> str:
 
 def _checked(bucket: str, report: dict[str, Any]) -> dict[str, Any]:
     """What is shown of a file that was checked."""
-    objects.allow(bucket, "w")
     problems = report["problems"]
     lines = {one["line"]: one["raw_line"] for one in problems if one["raw_line"] is not None}
     return {

@@ -98,7 +98,7 @@
   // To the store itself, if browsers can reach it; else through the dashboard.
   const upload = async () => {
     if (!area.dataset.presign) return sendHere();
-    const url = area.dataset.presign.replace(/-$/, escaped(keyOf()));
+    const url = area.dataset.presign.replace(/-$/, () => escaped(keyOf()));
     const response = await fetch(url, { method: "POST", headers });
     if (!response.ok) return sendHere();
     const found = await response.json();
@@ -112,7 +112,7 @@
     check();
   };
 
-  form.querySelector(".actions").hidden = true; // the report has the button
+  form.querySelector(".actions").remove(); // the report has the button
   form.addEventListener("submit", (event) => { event.preventDefault(); choose(input.files[0]); });
   input.addEventListener("change", () => choose(input.files[0]));
   form.elements.prefix?.addEventListener("change", () => { if (file) check(); });
