@@ -73,15 +73,14 @@ def presign_upload(bucket: str, key: str) -> Response:
 @forms.checks_own_token
 def check_file() -> Response:
     """Show what a run would say of a file: as a panel of its body, or as a page of a form."""
+    bucket = given("bucket") or ""
     if request.mimetype != MIMETYPE:
         forms.check_token(request.headers.get(forms.HEADER, ""))
-        bucket = given("bucket") or ""
         objects.allow(bucket, "w")
         values = _checked(bucket, check.report_of_body(given("key")))
         return panel("objects/_checked.html", **values)
     with reading(request) as form:
         _check_token(form)
-        bucket = form.fields.pop("bucket", "")
         objects.allow(bucket, "w")
         values = _checked(bucket, check.report_of_form(form, None))
     return page(

@@ -18,7 +18,7 @@ from etl.model.values import Trigger
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, minio_client
 from tests.sample_datasets import ORDERS
-from tests.ui_client import BROWSER, Seen, send, visit
+from tests.ui_client import BROWSER, Form, Seen, send, visit
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
@@ -40,11 +40,15 @@ def token_of(seen: Seen) -> str:
     return next(form.fields["csrf"] for form in seen.forms if "csrf" in form.fields)
 
 
+def upload_form(seen: Seen, address: str) -> Form:
+    """The form for uploads; that of the prefix leads to the same address."""
+    return next(one for one in seen.forms if one.method == "post" and one.action.endswith(address))
+
+
 def upload(
     client: FlaskClient, address: str, content: str, name: str, **fields: str
 ) -> TestResponse:
-    seen = visit(client, address)
-    form = seen.form(address)
+    form = upload_form(visit(client, address), address)
     data = form.fields | {"file": (io.BytesIO(content.encode()), name)} | fields
     return client.post(form.action, data=data, headers=BROWSER)
 
@@ -218,7 +222,7 @@ def test_without_a_script_a_form_checks_and_uploads(
     client: FlaskClient, manager: DataManager, bucket: TestBucket, settings: Settings, address: str
 ):
     seen = visit(client, f"{address}?prefix=crm/")
-    fields = seen.form(address).fields
+    fields = upload_form(seen, address).fields
     data = fields | {"file": (io.BytesIO(FAULTY.encode()), "bad.csv")}
     checked = client.post(f"/ui/check?bucket={settings.source_bucket}", data=data, headers=BROWSER)
     assert "2 problems in this file" in checked.text
@@ -276,7 +280,7 @@ def test_only_with_a_public_endpoint_browsers_upload_to_the_store(settings: Sett
 
 
 def test_the_page_that_confirms_says_what_retires(
-    client: FlaskClient, manager: DataManager, bucket: TestBucket, settings: Settings, address: str
+    client: FlaskClient, manager: DataManager, bucket: TestBucket, settings: Settings
 ):
     bucket.put("a.csv", FAULTY)
     manager.run(Trigger.CLI)
