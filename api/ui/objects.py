@@ -28,6 +28,7 @@ from api.ui.render import page, query
 from api.ui.uploads import arrival, upload_origins, uploading
 from etl.db.problems import open_problems
 from etl.model.roles import Role
+from etl.model.safe_text import printable
 from etl.model.values import ObjectState, Severity
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def list_objects(bucket: str) -> Response:
         lines = _lines(connection, state, bucket, entries)
     return page(
         "objects/list.html",
-        title=f"Objects: {bucket}/{prefix}",
+        title=f"Objects: {bucket}/{printable(prefix)}",
         json_url=url_for("objects.list_objects", bucket=bucket, prefix=prefix or None),
         connect=upload_origins(),
         **uploading(bucket, prefix.rpartition("/")[0]),
@@ -156,7 +157,7 @@ def show_object(bucket: str, key: str) -> Response:
     until = number("until")
     return page(
         "objects/object.html",
-        title=key,
+        title=printable(key),
         json_url=f"/problems?{_problem_filter(bucket, key)}",
         connect=upload_origins(),
         **uploading(bucket, key.rpartition("/")[0]),
@@ -200,7 +201,7 @@ def confirm_removal(bucket: str, key: str) -> Response:
         sums = _sums(connection, dataset, known)
     return page(
         "objects/remove.html",
-        title=f"Remove {key}",
+        title=f"Delete {printable(key)}",
         bucket=bucket,
         key=key,
         info=info,
