@@ -15,7 +15,7 @@ from api.schemas.query import NoQuery
 from api.security.auth import needs
 from api.spec import openapi
 from api.state.services import services
-from etl.model.keys import BUCKET_NAMES, is_bucket_name
+from etl.model.bucket_names import BUCKET_NAMES, is_bucket_name
 from etl.model.roles import Role
 
 bp = APIBlueprint("buckets", __name__, tag="Objects")

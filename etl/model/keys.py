@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     # Whether the object with this key is data or an image of a dataset.
     IsUsed: TypeAlias = Callable[[str], bool]
 
-BUCKET_NAMES = "3 to 63 of a-z, 0-9, dot and hyphen, a letter or digit first and last"
-_BUCKET_NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 IMAGE_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "webp", "gif"})
 _KINDS = {"csv": ObjectKind.DATA, **dict.fromkeys(IMAGE_EXTENSIONS, ObjectKind.IMAGE)}
 _IGNORED_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
@@ -40,11 +38,6 @@ _IGNORED_SIGNS = (
     "/desktop.ini\n",
 )
 _IGNORED_SIGN = re.compile("|".join(map(re.escape, _IGNORED_SIGNS)))
-
-
-def is_bucket_name(name: str) -> bool:
-    """Whether stores accept this name of a bucket, which must be BUCKET_NAMES."""
-    return _BUCKET_NAME.fullmatch(name) is not None
 
 
 def file_name_of(key: str) -> str:

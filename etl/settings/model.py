@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import ByteSize, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from etl.model.keys import BUCKET_NAMES, is_bucket_name
+from etl.model.bucket_names import BUCKET_NAMES, is_bucket_name
 from etl.model.roles import Entry, parse_entries
 from etl.settings.values import (
     Duration,
