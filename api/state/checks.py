@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from api.state.slots import Slots
 from etl.checks.file import CheckedFile, FileCheck, check_pickled
-from etl.checks.preview import Preview, preview_parquet
+from etl.checks.preview import FirstRows, preview_parquet
 from etl.model.errors import TransientError
 from etl.runtime.sandbox import Sandbox
 
@@ -39,7 +39,7 @@ class FileChecks:
         """
         return self._call(self.check, pickle.dumps(task))
 
-    def preview(self, path: str) -> Preview | None:
+    def preview(self, path: str) -> FirstRows | None:
         """The first rows of a local Parquet file; None if it has a fault.
 
         Raises:  as `run`.

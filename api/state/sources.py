@@ -44,7 +44,7 @@ class SourceBuckets:
         return self.known
 
     def forget(self) -> None:
-        """Read the buckets anew when they are next needed, because one was created or removed."""
+        """Read the buckets again at the next request, because one was created or removed."""
         self._read_at = float("-inf")
 
     def _is_old(self) -> bool:

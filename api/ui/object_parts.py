@@ -20,7 +20,7 @@ from api.ui.states import (
     StateShape,
     of_object,
 )
-from etl.checks.preview import COLUMNS, ROWS, Preview, cut
+from etl.checks.preview import COLUMNS, ROWS, FirstRows, cut
 from etl.model.formats import SourceFormat, format_of
 from etl.model.keys import IMAGE_EXTENSIONS
 from etl.model.routing import Router
@@ -69,7 +69,7 @@ class ShownPreview:
     """
 
     kind: str = "none"
-    table: Preview | None = None
+    table: FirstRows | None = None
     text: str = ""
     note: str = ""
     is_cut: bool = False
@@ -232,7 +232,7 @@ def _decoded(content: bytes, *, is_cut: bool) -> str:
     return text[: text.rfind("\n") + 1] or text if is_cut else text
 
 
-def _table(text: str) -> tuple[Preview, bool]:
+def _table(text: str) -> tuple[FirstRows, bool]:
     """The first rows, and whether there are more."""
     head = text.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=head.count)
@@ -249,7 +249,7 @@ def _table(text: str) -> tuple[Preview, bool]:
     shown, more = rows[: ROWS + 1], len(rows) > ROWS + 1
     width = max(map(len, shown), default=0)
     header, *body = [_cells(row, width) for row in shown] or [()]
-    return Preview(tuple(one or "" for one in header), tuple(body), width), more
+    return FirstRows(tuple(one or "" for one in header), tuple(body), width), more
 
 
 def _cells(row: Sequence[str], width: int) -> tuple[str | None, ...]:

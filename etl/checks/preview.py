@@ -14,7 +14,7 @@ CHARACTERS = 200  # of a cell
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class FirstRows:
     """The first rows as texts, None for null, and how many columns there are in all."""
 
     columns: tuple[str, ...]
@@ -22,7 +22,7 @@ class Preview:
     column_count: int
 
 
-def preview_parquet(message: bytes) -> Preview | None:
+def preview_parquet(message: bytes) -> FirstRows | None:
     """The preview of the Parquet file at the path that is the message; None if it has a fault."""
     from etl.runtime.arrow import import_arrow
 
@@ -38,7 +38,7 @@ def preview_parquet(message: bytes) -> Preview | None:
             cells = [_texts(one) for one in columns]
     except (pa.ArrowException, OSError, ValueError):
         return None
-    return Preview(names[:COLUMNS], tuple(zip(*cells, strict=True)), len(names))
+    return FirstRows(names[:COLUMNS], tuple(zip(*cells, strict=True)), len(names))
 
 
 def _texts(column: Any) -> list[str | None]:  # noqa: ANN401 - an array of Arrow, which is not typed
