@@ -14,6 +14,7 @@ from api.http import checks, errors, methods, ranges
 from api.http.addresses import RawPathFlask
 from api.http.converters import AnyTextConverter, DocumentNameConverter, RunIdConverter
 from api.routes import (
+    buckets,
     check,
     data,
     dataset_rows,
@@ -108,6 +109,7 @@ def create_app(
         events,
         documents,
         objects,
+        buckets,
         health,
         storage_health,
         metrics,

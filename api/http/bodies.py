@@ -45,7 +45,8 @@ def is_upload(method: str, path: str) -> bool:
     """Whether the request stores its body."""
     path = without_prefix(path)
     if path.startswith("/objects/"):
-        return method == "PUT" or (method == "POST" and not path.endswith("/presign"))
+        has_key = path.count("/") > 2  # noqa: PLR2004 - PUT /objects/<bucket> has no body
+        return (method == "PUT" and has_key) or (method == "POST" and not path.endswith("/presign"))
     return method == "POST" and path.rstrip("/") == "/documents"
 
 

@@ -29,6 +29,7 @@ from etl.runtime.sandbox import Killed, OutOfMemory, OutOfTime, WorkFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from api.http.forms import Form
     from api.state.catalog import CatalogState
 
 bp = APIBlueprint("check", __name__, tag="Datasets")
@@ -51,20 +52,30 @@ def check_file(query_data: CheckQuery) -> dict[str, Any]:
     bucket is. The file is read in a process with limits of memory and time.
     """
     if request.mimetype != forms.MIMETYPE:
-        if query_data.key is None:
-            raise WrongParameters([("key", "is missing: write the key that the object will have")])
-        _require_body()
-        return _report(query_data.key, request.stream)
+        return report_of_body(query_data.key)
     with forms.reading(request) as form:
-        if query_data.key is not None and len(form.files) == 1:
-            form.fields.setdefault("key", query_data.key)
-        named = form_files.named_files(form)
-        if len(named) > 1:
-            raise WrongParameters([("file", "is given more than once: send one file at a time")])
-        ((key, file),) = named
-        if query_data.key not in {None, key}:
-            raise WrongParameters([("key", "differs between the form and the parameter")])
-        return _report(key, file.content)
+        return report_of_form(form, query_data.key)
+
+
+def report_of_body(key: str | None) -> dict[str, Any]:
+    """The report on the body of the request, under this key."""
+    if key is None:
+        raise WrongParameters([("key", "is missing: write the key that the object will have")])
+    _require_body()
+    return _report(key, request.stream)
+
+
+def report_of_form(form: Form, asked_key: str | None) -> dict[str, Any]:
+    """The report on the one file of a form, under the key of the parameter or of the form."""
+    if asked_key is not None and len(form.files) == 1:
+        form.fields.setdefault("key", asked_key)
+    named = form_files.named_files(form)
+    if len(named) > 1:
+        raise WrongParameters([("file", "is given more than once: send one file at a time")])
+    ((key, file),) = named
+    if asked_key not in {None, key}:
+        raise WrongParameters([("key", "differs between the form and the parameter")])
+    return _report(key, file.content)
 
 
 def _require_body() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from apiflask import APIBlueprint
@@ -38,6 +38,9 @@ from etl.model.errors import InvalidKey, KeyConflict, ObjectChanged
 from etl.model.roles import Role
 from etl.storage.objects import ObjectInfo, Objects, PresignOptions, Upload
 
+if TYPE_CHECKING:
+    from api.http.forms import Form
+
 bp = APIBlueprint("objects", __name__, tag="Objects")
 
 
@@ -51,13 +54,16 @@ bp = APIBlueprint("objects", __name__, tag="Objects")
 @bp.doc(responses=openapi.problems(422, 503))
 def list_buckets(query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG001
     """List the buckets that the API serves, and the rights to them."""
+    return {"buckets": served_buckets()}
+
+
+def served_buckets() -> list[dict[str, Any]]:
+    """The buckets that the API serves: name, rights, and whether the bucket exists."""
     shared = services()
-    return {
-        "buckets": [
-            {"name": name, "rights": rights, "exists": shared.store.has_bucket(name)}
-            for name, rights in bodies.with_sources(shared.settings, shared.sources.get()).items()
-        ]
-    }
+    return [
+        {"name": name, "rights": rights, "exists": shared.store.has_bucket(name)}
+        for name, rights in bodies.with_sources(shared.settings, shared.sources.get()).items()
+    ]
 
 
 @bp.get("/objects/<bucket>")
@@ -75,7 +81,7 @@ def list_objects(bucket: str, query_data: ObjectsQuery) -> Response:
     responses are streamed, so `limit` may be large. Pass `after` of the response to get the
     next page.
     """
-    _allow(bucket)
+    allow(bucket)
     query = query_data
     found = _objects().list(
         bucket, prefix=query.prefix or "", after=query.after or "", recursive=query.recursive
@@ -110,14 +116,19 @@ def upload_object(
     only that version. The response is 412 if the condition is not met, or 501 if the store does not
     support it.
     """
-    _allow(bucket, "w")
+    stored = store_body(bucket, key)
+    return stored, 200, {"Location": _address(bucket, key), "ETag": f'"{stored["etag"]}"'}
+
+
+def store_body(bucket: str, key: str) -> dict[str, Any]:
+    """Store the body of the request, and describe the object."""
+    allow(bucket, "w")
     object_keys.check(key, is_put=True)
     size = _size()
     content_type = object_headers.content_type(key, request.content_type or "")
     upload = Upload(request.stream, size, content_type, object_headers.metadata(request.headers))
     etag = _put(bucket, key, upload)
-    stored = _stored(bucket, key, max(size, 0), etag, upload.content_type)
-    return stored, 200, {"Location": _address(bucket, key), "ETag": f'"{etag}"'}
+    return _stored(bucket, key, max(size, 0), etag, upload.content_type)
 
 
 def _size() -> int:
@@ -143,29 +154,31 @@ def upload_form(bucket: str, query_data: NoQuery) -> tuple[dict[str, Any], int]:
     Each `file` field becomes an object whose key is `prefix` followed by the file name. If the
     form has only one file, `key` sets its object key. Conditions apply to each file as in PUT.
     """
-    _allow(bucket, "w")
+    allow(bucket, "w")
     if request.mimetype != forms.MIMETYPE:
         raise unsupported_type(
             "not-a-form",
             "Send a form, for example with `curl -F file=@1000.csv`, or PUT the content to a key.",
         )
     with forms.reading(request) as form:
-        uploads = [
-            (
-                key,
-                Upload(
-                    file.content, file.size, object_headers.content_type(key, file.content_type)
-                ),
-            )
-            for key, file in form_files.named_files(form)
-        ]
-        for key, _ in uploads:
-            _check_current(bucket, key)
-        stored = [
-            _stored(bucket, key, upload.size, _put(bucket, key, upload), upload.content_type)
-            for key, upload in uploads
-        ]
-    return {"objects": stored}, 201
+        return {"objects": store_files(bucket, form)}, 201
+
+
+def store_files(bucket: str, form: Form) -> list[dict[str, Any]]:
+    """Store the files of a form, and describe the objects."""
+    uploads = [
+        (
+            key,
+            Upload(file.content, file.size, object_headers.content_type(key, file.content_type)),
+        )
+        for key, file in form_files.named_files(form)
+    ]
+    for key, _ in uploads:
+        _check_current(bucket, key)
+    return [
+        _stored(bucket, key, upload.size, _put(bucket, key, upload), upload.content_type)
+        for key, upload in uploads
+    ]
 
 
 def _put(bucket: str, key: str, upload: Upload) -> str:
@@ -216,13 +229,18 @@ def download_object(bucket: str, key: str, query_data: DownloadQuery) -> Respons
     HEAD returns only the headers. Types that a browser could execute are sent as files to
     save; with `download`, all objects are.
     """
-    _allow(bucket)
+    return send_object(bucket, key, as_file=query_data.download)
+
+
+def send_object(bucket: str, key: str, *, as_file: bool) -> Response:
+    """The response with an object, or with the part of it that the request asks for."""
+    allow(bucket)
     object_keys.check(key)
     response = downloads.send(
-        bucket, key, lambda info: object_headers.describe(info, as_file=query_data.download)
+        bucket, key, lambda info: object_headers.describe(info, as_file=as_file)
     )
     if response is None:
-        raise _unknown(bucket, key)
+        raise unknown_object(bucket, key)
     return response
 
 
@@ -236,13 +254,18 @@ def remove_object(bucket: str, key: str, query_data: NoQuery) -> tuple[str, int]
 
     With `If-Match`, the response is 501 if the store does not support conditional removal.
     """
-    _allow(bucket, "w")
+    remove(bucket, key)
+    return "", 204
+
+
+def remove(bucket: str, key: str) -> None:
+    """Remove an object, if the conditions of the request are met."""
+    allow(bucket, "w")
     object_keys.check(key)
     found = _objects().head(bucket, key)
     if found is None:
-        raise _unknown(bucket, key)
+        raise unknown_object(bucket, key)
     _remove(bucket, found)
-    return "", 204
 
 
 def _remove(bucket: str, found: ObjectInfo) -> None:
@@ -275,16 +298,21 @@ def presign_object(
     """
     if request.get_json(force=True) is None:  # APIFlask treats null like an empty object
         raise WrongParameters([("body", "must be an object")])
-    is_put = json_data.method == "PUT"
+    return presigned(bucket, key, json_data)
+
+
+def presigned(bucket: str, key: str, asked: PresignRequest) -> dict[str, Any]:
+    """The URL that is asked for, if the caller may have it."""
+    is_put = asked.method == "PUT"
     if is_put:
         require(Role.WRITER, "A URL for uploads")
-    _allow(bucket, "w" if is_put else "r")
+    allow(bucket, "w" if is_put else "r")
     object_keys.check(key, is_put=is_put)
-    lifetime = timedelta(seconds=json_data.expires_seconds)
-    options = PresignOptions(json_data.method, lifetime, json_data.s3_headers)
+    lifetime = timedelta(seconds=asked.expires_seconds)
+    options = PresignOptions(asked.method, lifetime, asked.s3_headers)
     expires_at = datetime.now(UTC).replace(microsecond=0) + lifetime
     url = _objects().presign(bucket, key, options)
-    return {"url": url, "method": json_data.method, "expires_at": expires_at}
+    return {"url": url, "method": asked.method, "expires_at": expires_at}
 
 
 # -- shared helpers
@@ -294,16 +322,12 @@ def _objects() -> Objects:
     return services().objects
 
 
-def _allow(bucket: str, right: str = "r") -> None:
+def allow(bucket: str, right: str = "r") -> None:
     """Raises:  404 for a bucket that the API does not serve, 403 for a read-only one."""
     shared = services()
     rights = bodies.with_sources(shared.settings, shared.sources.get())
     if bucket not in rights:
-        raise NotFound(
-            "unknown-bucket",
-            f"The API does not serve bucket {bucket!r}.",
-            "GET /objects lists the buckets; the setting OBJECT_BUCKETS selects them.",
-        )
+        raise unknown_bucket(bucket)
     if right not in rights[bucket]:
         raise Refused(
             403,
@@ -311,6 +335,15 @@ def _allow(bucket: str, right: str = "r") -> None:
             f"Bucket {bucket!r} is read-only.",
             "GET /objects lists the rights; the setting OBJECT_BUCKETS grants them.",
         )
+
+
+def unknown_bucket(bucket: str) -> NotFound:
+    """The 404 for a bucket that the API does not serve."""
+    return NotFound(
+        "unknown-bucket",
+        f"The API does not serve bucket {bucket!r}.",
+        "GET /objects lists the buckets; the setting OBJECT_BUCKETS selects them.",
+    )
 
 
 def _stored(bucket: str, key: str, size: int, etag: str, content_type: str) -> dict[str, Any]:
@@ -321,7 +354,8 @@ def _address(bucket: str, key: str) -> str:
     return f"/objects/{bucket}/{quote(key)}"
 
 
-def _unknown(bucket: str, key: str) -> NotFound:
+def unknown_object(bucket: str, key: str) -> NotFound:
+    """The 404 for an object that does not exist."""
     return NotFound(
         "unknown-object",
         f"There is no object {key!r} in bucket {bucket!r}.",

@@ -166,7 +166,7 @@ _MEANINGS = {
     403: "The request is not allowed; `detail` names the reason.",
     404: "The resource does not exist.",
     406: "The Accept header allows no available media type; `available` lists them.",
-    409: "The object key conflicts with an existing one.",
+    409: "The request conflicts with what exists; `detail` names it.",
     411: "The request has neither a body nor a Content-Length.",
     412: "A condition of the request is not met.",
     413: "The body exceeds the size limit of this route.",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pickle
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from api.state.slots import Slots
 from etl.checks.file import CheckedFile, FileCheck, check_pickled
+from etl.checks.preview import FirstRows, preview_parquet
 from etl.model.errors import TransientError
 from etl.runtime.sandbox import Sandbox
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 MAX_CHECKS = 2
+
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -34,18 +37,28 @@ class FileChecks:
         Raises:  TransientError if too many checks are running; WorkFailed if the process exceeded a
                  limit or crashed.
         """
+        return self._call(self.check, pickle.dumps(task))
+
+    def preview(self, path: str) -> FirstRows | None:
+        """The first rows of a local Parquet file; None if it has a fault.
+
+        Raises:  as `run`.
+        """
+        return self._call(preview_parquet, path.encode())
+
+    def _call(self, work: Callable[[bytes], Found], message: bytes) -> Found:
         with self.slots.try_acquire() as is_free:
             if not is_free:
                 raise TransientError(
                     f"The API is already checking {MAX_CHECKS} files.",
                     hint="Try again in a few seconds.",
                 )
-            with closing(self._sandbox()) as sandbox:
-                return sandbox.call(pickle.dumps(task))
+            with closing(self._sandbox(work)) as sandbox:
+                return sandbox.call(message)
 
-    def _sandbox(self) -> Sandbox[CheckedFile]:
+    def _sandbox(self, work: Callable[[bytes], Found]) -> Sandbox[Found]:
         return Sandbox(
-            self.check,
+            work,
             processes=1,
             seconds=self.settings.check_timeout.total_seconds(),
             memory_bytes=self.settings.image_memory_mb * 1024 * 1024,

@@ -139,13 +139,20 @@ class Services:
 
         def sources() -> list[str]:
             with self.database(engine) as connection:
-                return events.source_buckets(connection, self.settings.source_bucket)
+                found = events.source_buckets(connection, self.settings.source_bucket)
+            return sorted({*found, *self._own_buckets()})
 
         self.sources = SourceBuckets(sources, (self.settings.source_bucket,))
 
     def bucket_of(self, dataset: Dataset) -> str:
         """The bucket that a dataset is read from."""
         return dataset.bucket or self.settings.source_bucket
+
+    def _own_buckets(self) -> list[str]:
+        """The further buckets of the embedded store, which has no other users."""
+        if not self.settings.embeds_object_store:
+            return []
+        return [one for one in self.store.bucket_names() if one not in self.settings.buckets]
 
     @cached_property
     def store(self) -> ObjectStore:

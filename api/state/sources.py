@@ -1,4 +1,4 @@
-"""The source buckets of the installed datasets."""
+"""The buckets that may be written: those of the installed datasets and of the embedded store."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ class SourceBuckets:
         if self._is_old() and not self._lock.locked():
             threading.Thread(target=self.get, daemon=True).start()
         return self.known
+
+    def forget(self) -> None:
+        """Read the buckets again at the next request, because one was created or removed."""
+        self._read_at = float("-inf")
 
     def _is_old(self) -> bool:
         return time.monotonic() - self._read_at >= self.refresh_seconds

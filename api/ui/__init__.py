@@ -26,6 +26,7 @@ from api.ui import (
     runs,
     session,
     settings,
+    uploads,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ NOUNS = (
     datasets,
     rows,
     objects,
+    uploads,
     problems,
     runs,
     events,

@@ -54,6 +54,9 @@ NOT_RUNNING = ShownState(StateShape.FAILED, "Not running")
 HANDLED = ShownState(StateShape.OK, "Handled")
 UNCHANGED = ShownState(StateShape.OK, "No change")
 REFUSED = ShownState(StateShape.FAILED, "Refused")
+LOADED = ShownState(StateShape.OK, "Loaded")
+NOT_USED = ShownState(StateShape.WARNING, "Not used")
+IGNORED = ShownState(StateShape.IGNORED, "Ignored")
 ADDS_UP = ShownState(StateShape.OK, "adds up")
 NOT_DECLARED = ShownState(StateShape.WARNING, "not declared")
 LIVE = ShownState(StateShape.OK, "Live")
@@ -87,4 +90,4 @@ def of_object(state: str, rows_rejected: int) -> ShownState:
     if rows_rejected:
         rows = "row" if rows_rejected == 1 else "rows"
         return ShownState(StateShape.FAILED, f"Loaded, {rows_rejected:,} {rows} rejected")
-    return ShownState(StateShape.OK, "Loaded")
+    return LOADED

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import ByteSize, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from etl.model.bucket_names import BUCKET_NAMES, is_bucket_name
 from etl.model.roles import Entry, parse_entries
 from etl.settings.values import (
     Duration,
@@ -229,10 +230,8 @@ class Settings(BaseSettings):
     @field_validator("source_bucket", "processed_bucket", "thumbnail_bucket", "document_bucket")
     @classmethod
     def _bucket_name_is_valid(cls, value: str) -> str:
-        if not re.fullmatch(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
-            raise ValueError(
-                "write 3 to 63 of a-z, 0-9, dot and hyphen, a letter or digit first and last"
-            )
+        if not is_bucket_name(value):
+            raise ValueError(f"write {BUCKET_NAMES}")
         return value
 
     @field_validator("processed_bucket", "thumbnail_bucket", "document_bucket")

@@ -121,14 +121,35 @@ class ObjectStore:
 
     def ensure_bucket(self, bucket: str) -> None:
         """Create the bucket unless it exists."""
-        if self.has_bucket(bucket):
-            return
+        if not self.has_bucket(bucket):
+            self.create_bucket(bucket)
+
+    def create_bucket(self, bucket: str) -> bool:
+        """Create the bucket; False if it exists, which some stores do not report."""
         with self.translating(f"create bucket {bucket}"):
             try:
                 self._minio.make_bucket(bucket)
-            except S3Error as error:  # another client was faster
+            except S3Error as error:
                 if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                     raise
+                return False
+        return True
+
+    def remove_bucket(self, bucket: str) -> bool:
+        """Remove the bucket; False if it is not empty."""
+        with self.translating(f"remove bucket {bucket}", bucket):
+            try:
+                self._minio.remove_bucket(bucket)
+            except S3Error as error:
+                if error.code != "BucketNotEmpty":
+                    raise
+                return False
+        return True
+
+    def bucket_names(self) -> list[str]:
+        """The names of all buckets of the store."""
+        with self.translating("list the buckets"):
+            return [one.name for one in self._minio.list_buckets()]
 
     # -- listing
 

@@ -102,6 +102,38 @@ def test_unlisted_bucket_is_unknown_and_read_only_not_written(
     assert client.post(f"{address}/presign", json={}).status_code == 200
 
 
+def test_buckets_are_created_and_removed(settings: Settings):
+    name = f"new-{settings.source_bucket}"
+    rights = f"{settings.source_bucket}:rw,{name}:rw,{settings.processed_bucket}:r"
+    client = create_app(settings.model_copy(update={"object_buckets": rights})).test_client()
+    store = minio_client(settings)
+    created = client.put(f"/objects/{name}")
+    assert created.status_code == 201, created.text
+    assert created.get_json() == {"name": name, "rights": "rw", "exists": True}
+    assert store.bucket_exists(name)
+    again = problem_of(client.put(f"/objects/{name}"), 409)
+    assert again["type"].endswith("bucket-exists")
+
+    store.put_object(name, "a", io.BytesIO(b"x"), 1)
+    full = problem_of(client.delete(f"/objects/{name}"), 409)
+    assert full["type"].endswith("bucket-not-empty")
+    store.remove_object(name, "a")
+    assert client.delete(f"/objects/{name}").status_code == 204
+    assert not store.bucket_exists(name)
+    problem_of(client.delete(f"/objects/{name}"), 404)
+
+
+def test_buckets_that_are_used_read_only_or_not_served_stay(settings: Settings):
+    client = create_app(settings).test_client()
+    used = problem_of(client.delete(f"/objects/{settings.source_bucket}"), 409)
+    assert used["type"].endswith("bucket-used")
+    problem_of(client.delete(f"/objects/{settings.processed_bucket}"), 403)
+    problem_of(client.delete("/objects/not-served"), 404)
+    problem_of(client.put("/objects/not-served"), 404)
+    problem_of(client.put("/objects/No_Name"), 422)
+    assert all(minio_client(settings).bucket_exists(one) for one in settings.buckets)
+
+
 # -- listings
 
 
