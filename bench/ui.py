@@ -106,6 +106,7 @@ class Dashboard:
         self._repeats = scale.repeats
         bucket = stack.bucket("dashboard")
         self._settings = stack.fresh(bucket)
+        stack.bucket(self._settings.document_bucket)
         run(self._settings)
         say(f"{scale.big_rows:,} users, {scale.kept_runs:,} runs by SQL")
         size = Size(scale.big_rows, scale.kept_runs, scale.open_problems)

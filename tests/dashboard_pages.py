@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -55,3 +56,14 @@ def needs_page(view: str) -> pytest.MarkDecorator:
 def each_page() -> list[object]:
     """All pages as parameters of a test; those that do not exist yet are skipped by name."""
     return [pytest.param(one, id=one.path, marks=needs_page(one.view)) for one in PAGES]
+
+
+def store_document(url: str, name: str) -> None:
+    """Store a document by the API at this URL."""
+    request = urllib.request.Request(  # noqa: S310 - the test's own server
+        f"{url}/documents?name={name}",
+        data=b'{"any": "JSON"}',
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request):  # noqa: S310
+        pass

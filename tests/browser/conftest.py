@@ -51,7 +51,9 @@ def serve(chromium: Browser, settings: Settings, tmp_path: Path) -> Iterator[Cal
             own = settings.model_copy(update={"local_dir": tmp_path})
             host, port, _ = processes.enter_context(serving(own))
             if runs:
-                scheduler = start(own, "schedule", stdout=subprocess.DEVNULL, stderr=None)
+                scheduler = start(
+                    own, "schedule", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
                 processes.callback(scheduler.wait)
                 processes.callback(scheduler.terminate)
             return f"http://{host}:{port}"

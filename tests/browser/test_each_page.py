@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from etl.settings import Settings
 from etl.sync.manager import DataManager
 from tests.browsers import DESKTOP, PHONE, Visitor
 from tests.conftest import Databases, TestBucket, new_instance
-from tests.dashboard_pages import DashboardPage, each_page
+from tests.dashboard_pages import DashboardPage, each_page, store_document
 from tests.processes import serving
 
 MOST_BYTES = 100_000
@@ -57,16 +56,6 @@ def fill(settings: Settings) -> int:
     bucket.remove("gone/b.csv")
     manager.run(Trigger.CLI)
     return report.id
-
-
-def store_document(url: str, name: str) -> None:
-    request = urllib.request.Request(  # noqa: S310 - the test's own server
-        f"{url}/documents?name={name}",
-        data=b'{"any": "JSON"}',
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request):  # noqa: S310
-        pass
 
 
 @pytest.mark.parametrize("page", each_page())
