@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FRESH_SECONDS = 5
 KEPT_SECONDS = 30  # an older result is not used
-WAIT_SECONDS = 1
+WAIT_SECONDS = 3  # a store that needs longer counts as down
 
 
 @dataclass(frozen=True, slots=True)

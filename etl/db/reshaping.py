@@ -13,7 +13,7 @@ from etl.db.reshape import Reshape, Wish, find, plain
 from etl.db.reshape_obstacles import obstacles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from etl.db.dataset_sql import DatasetSql
     from etl.db.dependents import Dependent
@@ -22,7 +22,7 @@ _ORDERS = {"": "", RETIRED: "_retired_at DESC, ", SHADOWED: ""}
 
 
 def find_shapes(
-    connection: Connection, before: DatasetSql, sql: DatasetSql, left: Sequence[str] = ()
+    connection: Connection, before: DatasetSql, sql: DatasetSql, left: Iterable[str] = ()
 ) -> dict[str, Reshape]:
     """By suffix, how the existing tables of `before` get the shape that the dataset declares.
 
@@ -85,7 +85,7 @@ def is_free(connection: Connection, before: DatasetSql, sql: DatasetSql) -> bool
     """
     if not _are_empty(connection, before) or is_taken(connection, before, sql):
         return False
-    shapes = find_shapes(connection, before, sql)
+    shapes = find_shapes(connection, before, sql, _left(connection, before, sql))
     return not all_obstacles(connection, before, sql, shapes)
 
 
@@ -99,7 +99,7 @@ def reshape_empty(connection: Connection, before: DatasetSql, sql: DatasetSql) -
     """
     if not is_free(connection, before, sql):
         return False
-    shapes = find_shapes(connection, before, sql)
+    shapes = find_shapes(connection, before, sql, _left(connection, before, sql))
     connection.execute(text(f"SET LOCAL lock_timeout = '{dataset_tables.LOCK_TIMEOUT}'"))
     listed = ", ".join(plain(one.table) for one in shapes.values())
     connection.exec_driver_sql(f"LOCK TABLE {listed} IN ACCESS EXCLUSIVE MODE")
@@ -110,6 +110,11 @@ def reshape_empty(connection: Connection, before: DatasetSql, sql: DatasetSql) -
         one.apply(connection)
         one.finish(connection)
     return True
+
+
+def _left(connection: Connection, before: DatasetSql, sql: DatasetSql) -> Iterable[str]:
+    """The columns of an earlier declaration, if the dataset was not installed (`before` is it)."""
+    return dataset_tables.left_columns(connection, sql) if before is sql else ()
 
 
 def _are_empty(connection: Connection, sql: DatasetSql) -> bool:

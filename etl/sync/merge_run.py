@@ -326,7 +326,8 @@ class RunMerge:
         found = tallies.lock_and_ask(connection, question, {"run_id": self.run.id})
         if found[0]["problems"] or found[0]["had_problems"]:
             tallies.count_staged_problems(connection)
-        for sql in self.datasets if self.run.rebuild is not None else ():
+        rebuild = self.run.rebuild
+        for sql in self.datasets if rebuild is not None and not rebuild.is_preview else ():
             if sql.dataset.name in done:
                 tallies.recount(connection, sql)
         return found

@@ -25,7 +25,7 @@ INTEGER = replace(
 )
 COLUMNS = (
     "SELECT attrelid FROM pg_attribute"
-    " WHERE attrelid IN ('goods'::regclass, 'goods_retired'::regclass) AND attname = 'NAME'"
+    " WHERE attrelid IN (to_regclass('goods'), 'goods_retired'::regclass) AND attname = 'NAME'"
 )
 WITHOUT_ROWS = "id,code\n,x\n"  # no id, no number
 
@@ -113,7 +113,7 @@ def test_what_others_added_to_the_tables_stays(run: Run, query: Query, execute: 
     )
     kept = (
         "SELECT relacl::text, obj_description(oid), attacl::text, col_description(oid, attnum),"
-        " indexdef FROM pg_class, pg_attribute, pg_indexes WHERE oid = 'goods'::regclass"
+        " indexdef FROM pg_class, pg_attribute, pg_indexes WHERE oid = to_regclass('goods')"
         " AND attrelid = oid AND attname = 'state' AND indexname = 'theirs'"
     )
     before = query(kept)
@@ -169,12 +169,19 @@ def test_columns_that_files_added_go(bucket: TestBucket, run: Run, query: Query)
 def test_a_dataset_that_was_not_declared_for_some_time_gets_its_new_shape(
     bucket: TestBucket, run: Run, query: Query
 ):
-    """Columns that no declaration names any more might be another client's: they stay."""
+    """Columns that no declaration names any more are dropped."""
     run(GOODS, USERS)
     run(USERS)
     bucket.put("goods/1.csv", "id,code\na,1\n")
     assert run(INTEGER, USERS).dataset_counts["goods"].inserted == 1
-    assert query("SELECT id, code, state FROM goods") == [("a", 1, None)]
+    assert query("SELECT id, code FROM goods") == [("a", 1)]
+    assert (
+        "state"
+        not in query(
+            "SELECT string_agg(attname, ' ') FROM pg_attribute"
+            " WHERE attrelid = to_regclass('goods')"
+        )[0][0]
+    )
 
 
 def test_a_name_that_an_earlier_table_has_is_refused(bucket: TestBucket, run: Run):

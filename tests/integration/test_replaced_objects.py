@@ -15,7 +15,7 @@ from etl.model.formats import Compression
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.sync import batch, stream
+from etl.sync import batch, grouping, stream
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.compressed import compressed
@@ -71,7 +71,7 @@ FORMATS: dict[str, Callable[[str, int], bytes]] = {
 def small_parts(monkeypatch: pytest.MonkeyPatch):
     """Read each object alone, in parts of 100 bytes."""
     monkeypatch.setattr(batch, "MAX_BYTES", 500)
-    monkeypatch.setattr(batch, "MAX_EXPANDED_BYTES", 500)
+    monkeypatch.setattr(grouping, "MAX_EXPANDED_BYTES", 500)
     monkeypatch.setattr(stream, "PART_BYTES", 100)
 
 

@@ -171,6 +171,7 @@ def test_a_run_shows_everything_about_it(client: FlaskClient, engine: Engine):
         counts={"rows_read": 3},
         step_seconds={"merge": 0.25},
         step_rows={"merge": 3},
+        step_spans={"merge": [0.25, 0.5]},
     )
     assert get(client, f"/runs/{run_id}") == {
         "id": run_id,
@@ -184,6 +185,7 @@ def test_a_run_shows_everything_about_it(client: FlaskClient, engine: Engine):
         "published_at": "2026-06-15T12:00:01Z",
         "step_seconds": {"merge": 0.25},
         "step_rows": {"merge": 3},
+        "step_spans": {"merge": [0.25, 0.5]},
     }
 
 

@@ -333,10 +333,11 @@ def test_a_run_without_problems_makes_no_more_round_trips_than_before_tallies(
 
 _TABLES = ("dataset_tally", "problem_tally", "faulty_object", "dataset_hour", "run_total")
 _EARLIER = (
-    f"DROP TABLE {', '.join(_TABLES)}, problem_hour, run_half_hour, step_total",
+    f"DROP TABLE {', '.join(_TABLES)}, problem_hour, run_half_hour, step_total, incident, alert",
     "DROP INDEX run_eventful_idx, run_uneventful_idx, problem_key_idx",
     "ALTER TABLE run DROP COLUMN uneventful",
-    "ALTER TABLE run DROP COLUMN outcome",
+    "ALTER TABLE run DROP COLUMN outcome, DROP COLUMN progress, DROP COLUMN step_spans",
+    "ALTER TABLE run DROP COLUMN cancel_requested_at",
     "ALTER TABLE hold DROP COLUMN summary",
     "ALTER TABLE statistics DROP COLUMN run_id",
     "CREATE INDEX problem_key_idx ON problem (key)",

@@ -128,6 +128,7 @@ def test_every_page_has_the_policy(filled: FlaskClient):
 
 def test_a_panel_is_sent_again_only_when_it_has_changed(filled: FlaskClient):
     first = filled.get("/ui/overview/now?shown=overview", headers={"HX-Request": "true"})
+    assert first.status_code == 200, first.headers
     tag = first.headers["ETag"]
     assert f"data-version={tag.replace(chr(34), '')}" in first.text.replace('"', "")
     again = filled.get("/ui/overview/now?shown=overview", headers={"If-None-Match": tag})

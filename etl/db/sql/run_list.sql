@@ -4,7 +4,7 @@
 -- Runs, newest first. Parameters, each of which may be null: :outcome, :trigger, :dataset, :before;
 -- :folds, whether event runs of which nothing has to be seen are left out; :limit.
 SELECT id, trigger, state, requested_at, started_at, finished_at, counts, error, published_at,
-       step_seconds, step_rows, dataset_counts, coalesce(outcome, state) AS outcome
+       step_seconds, step_rows, step_spans, dataset_counts, coalesce(outcome, state) AS outcome
 FROM run
 WHERE (CAST(:before AS bigint) IS NULL OR id < :before)
   AND (CAST(:trigger AS text) IS NULL OR trigger = :trigger)
