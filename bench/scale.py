@@ -29,6 +29,8 @@ class Scale:
     burst_puts: int
     transfer_megabytes: int
     listed_objects: int
+    kept_runs: int
+    open_problems: int
 
     def at_most(self, repeats: int) -> Scale:
         """The same size with at most this number of repetitions."""
@@ -58,6 +60,8 @@ QUICK = Scale(
     burst_puts=500,
     transfer_megabytes=200,
     listed_objects=5_000,
+    kept_runs=1_000,
+    open_problems=10_000,
 )
 FULL = Scale(
     "full",
@@ -78,4 +82,6 @@ FULL = Scale(
     burst_puts=2_000,
     transfer_megabytes=2_000,
     listed_objects=200_000,
+    kept_runs=10_000,
+    open_problems=100_000,
 )

@@ -15,6 +15,7 @@ from bench.stack import EMBEDDED
 from bench.thumbnails import thumbnails
 from bench.tiny import glob, tiny
 from bench.transfers import transfers
+from bench.ui import ui
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -55,6 +56,7 @@ SCENARIOS = {
     "events": Scenario(events, 0.6, 1.5),
     "transfers": Scenario(transfers, 0.5, 12),
     "thumbnails": Scenario(thumbnails, 0.5, 2),
+    "ui": Scenario(ui, 0.8, 3),
 }
 
 

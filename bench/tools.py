@@ -58,7 +58,7 @@ class Tool:
             check=False,
         )
         if done.returncode:
-            self.why_not = f"failed: {_last_line(done.stderr)}"
+            self.why_not = f"failed: {last_line(done.stderr)}"
             return
         answer = json.loads(done.stdout.splitlines()[-1])
         self.seconds.append(answer["seconds"])
@@ -85,6 +85,7 @@ def _job(settings: Settings, key: str, rows: int, version: int) -> dict[str, str
     }
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
+    """The last line of an error message."""
     lines = text.strip().splitlines()
     return lines[-1][:200] if lines else "no word"

@@ -14,6 +14,7 @@ import tempfile
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -199,9 +200,9 @@ def _on_database(settings: Settings, name: str) -> Settings:
     )
 
 
-@pytest.fixture
-def settings(stack: Settings, databases: Databases) -> Iterator[Settings]:
-    """Settings with a fresh migrated database and fresh buckets."""
+@contextmanager
+def new_instance(stack: Settings, databases: Databases) -> Iterator[Settings]:
+    """Settings with a fresh migrated database and fresh buckets, for as long as the block runs."""
     name = databases.take()
     fresh = _on_database(stack, name).model_copy(
         update={
@@ -214,8 +215,17 @@ def settings(stack: Settings, databases: Databases) -> Iterator[Settings]:
     store = ObjectStore(fresh)
     for bucket in fresh.buckets:
         store.ensure_bucket(bucket)
-    yield fresh
-    databases.drop(name)
+    try:
+        yield fresh
+    finally:
+        databases.drop(name)
+
+
+@pytest.fixture
+def settings(stack: Settings, databases: Databases) -> Iterator[Settings]:
+    """Settings with a fresh migrated database and fresh buckets."""
+    with new_instance(stack, databases) as fresh:
+        yield fresh
 
 
 @pytest.fixture

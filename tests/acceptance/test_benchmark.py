@@ -37,6 +37,8 @@ SMALL = replace(
     burst_puts=20,
     transfer_megabytes=2,
     listed_objects=50,
+    kept_runs=600,
+    open_problems=300,
 )
 
 
@@ -63,7 +65,7 @@ def test_every_scenario_measures_all_of_its_results(
     figures = list(SCENARIOS[name].figures(servers, SMALL))
     assert figures
     for item in figures:
-        assert item.value is not None
+        assert item.value is not None or "not installed" in item.note
         if item.baseline and "not installed" not in item.note:
             assert item.baseline_value is not None
             assert item.passed is not None

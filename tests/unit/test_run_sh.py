@@ -459,6 +459,58 @@ def test_the_help_of_test_is_that_of_pytest_once_it_is_installed(project: Path, 
     assert result.stdout.endswith("--help\n")
 
 
+@pytest.fixture
+def debian(with_tools: Path, tmp_path: Path) -> Path:
+    """An installed project with browser tests, next to a `bin` with all of its PATH.
+
+    There the user is root, and apt-get writes its arguments to `asked`. There is no Chromium.
+    """
+    folder = shutil.copytree(with_tools, tmp_path / "a project", symlinks=True)
+    (folder / "tests/browser").mkdir(parents=True)
+    programs = {"id": "echo 0", "apt-get": f'echo "$@" >>"{tmp_path / "asked"}"'}
+    (tmp_path / "bin").mkdir()
+    for name, script in programs.items():
+        path = tmp_path / "bin" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+    for name in ("cat", "cmp", "readlink"):
+        (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+    return folder
+
+
+def test_chromium_is_installed_for_the_browser_tests(debian: Path, tmp_path: Path):
+    result = call(debian / "run.sh", "test", PATH=str(tmp_path / "bin"))
+    assert result.stdout.startswith("pytest ")
+    assert (tmp_path / "asked").read_text().splitlines() == [
+        "update -qq",
+        "install -y -qq --no-install-recommends chromium fonts-dejavu-core",
+    ]
+
+
+@pytest.mark.parametrize("reason", ["it is there", "not root", "help", "no browser tests"])
+def test_chromium_is_not_installed_without_need_or_right(reason: str, debian: Path, tmp_path: Path):
+    arguments = ["test"]
+    match reason:
+        case "it is there":
+            (tmp_path / "bin/chromium").symlink_to(real_python())
+        case "not root":
+            (tmp_path / "bin/id").write_text("#!/bin/sh\necho 1000\n")
+        case "help":
+            arguments.append("--help")
+        case _:
+            (debian / "tests/browser").rmdir()
+    result = call(debian / "run.sh", *arguments, PATH=str(tmp_path / "bin"))
+    assert result.stdout.startswith("pytest ")
+    assert not (tmp_path / "asked").exists()
+
+
+def test_tests_run_although_chromium_could_not_be_installed(debian: Path, tmp_path: Path):
+    (tmp_path / "bin/apt-get").write_text("#!/bin/sh\nexit 100\n")
+    result = call(debian / "run.sh", "test", PATH=str(tmp_path / "bin"))
+    assert result.stdout.startswith("pytest ")
+    assert "Not installed" in result.stderr
+
+
 def test_lint_runs_every_linter_and_fails_if_one_fails(with_tools: Path):
     good = call(with_tools / "run.sh", "lint")
     assert good.returncode == 0, good.stderr
