@@ -13,7 +13,7 @@ from etl.settings import Settings
 from etl.sync.manager import DataManager
 from tests.browsers import DESKTOP, PHONE, Visitor
 from tests.conftest import Databases, TestBucket, new_instance
-from tests.dashboard_pages import DashboardPage, each_page, store_document
+from tests.dashboard_pages import PAGES, PATHS, DashboardPage, store_document
 from tests.processes import serving
 
 MOST_BYTES = 100_000
@@ -58,7 +58,7 @@ def fill(settings: Settings) -> int:
     return report.id
 
 
-@pytest.mark.parametrize("page", each_page())
+@pytest.mark.parametrize("page", PAGES, ids=PATHS)
 def test_page_is_sound_small_and_accessible_in_every_look(
     page: DashboardPage, filled: Filled, visitor: Callable[..., Visitor]
 ):
@@ -79,7 +79,7 @@ def test_page_is_sound_small_and_accessible_in_every_look(
     assert found == []
 
 
-@pytest.mark.parametrize("page", each_page())
+@pytest.mark.parametrize("page", PAGES, ids=PATHS)
 def test_page_without_scripts_has_the_same_heading_and_links(
     page: DashboardPage, filled: Filled, visitor: Callable[..., Visitor]
 ):
@@ -89,7 +89,12 @@ def test_page_without_scripts_has_the_same_heading_and_links(
         headings = opened.locator("h1, h2").all_inner_texts()
         return headings, {link.get_attribute("href") for link in links}
 
-    assert shown(java_script_enabled=False) == shown()
+    (headings, links), (expected_headings, expected_links) = (
+        shown(java_script_enabled=False),
+        shown(),
+    )
+    assert headings == expected_headings
+    assert links >= expected_links  # a script may replace a link by what it leads to
 
 
 def test_errors_and_broken_policies_are_noticed(filled: Filled, chromium: Browser):

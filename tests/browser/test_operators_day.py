@@ -16,7 +16,7 @@ from etl.settings import key_file
 from etl.sync.manager import DataManager
 from tests.browsers import PHONE, Visitor
 from tests.conftest import TestBucket
-from tests.dashboard_pages import needs_page, store_document
+from tests.dashboard_pages import store_document
 
 ROWS = 300
 RUN_HAS_ENDED = re.compile(r"Run \d+ succeeded in ")
@@ -313,7 +313,6 @@ def test_page_says_when_the_dashboard_no_longer_answers(
 # -- rows, problems and files
 
 
-@needs_page("rows.list_rows")
 def test_rows_are_filtered_by_the_url_and_one_is_opened(
     serve: Serve, visitor: Visit, bucket: TestBucket, manager: DataManager
 ):
@@ -331,7 +330,6 @@ def test_rows_are_filtered_by_the_url_and_one_is_opened(
     expect(page.get_by_role("main")).to_contain_text("a.csv")
 
 
-@needs_page("objects.show_object")
 def test_faulty_file_is_found_fixed_by_upload_and_seen_solved(
     serve: Serve, visitor: Visit, bucket: TestBucket, manager: DataManager, tmp_path: Path
 ):
@@ -353,7 +351,6 @@ def test_faulty_file_is_found_fixed_by_upload_and_seen_solved(
     assert bucket.get("faulty.csv") == fixed.read_bytes()
 
 
-@needs_page("problems.list_problems")
 def test_problems_are_grouped_and_lead_to_the_object(
     serve: Serve, visitor: Visit, bucket: TestBucket, manager: DataManager
 ):
@@ -368,7 +365,6 @@ def test_problems_are_grouped_and_lead_to_the_object(
     expect(page.get_by_role("main")).not_to_contain_text("03.05.1980")
 
 
-@needs_page("settings.show_settings")
 def test_settings_are_shown_without_their_secrets(serve: Serve, visitor: Visit, bucket: TestBucket):
     page = visitor(serve(runs=False)).open("/ui/")
     go_to(page, "Settings")
