@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import zipfile
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.model.dataset import Dataset, Dialect, Field, UnknownColumns
+from etl.verify.compare import as_met_first
 from tests.any_files import (
     TYPED,
     csv_files,
@@ -23,7 +25,7 @@ from tests.any_files import (
     parquet_files,
     xlsx_files,
 )
-from tests.dataset_outcomes import expected_of, found_in_parts, found_of
+from tests.dataset_outcomes import DatasetOutcome, expected_of, found_in_parts, found_of
 
 FILES = {
     "csv": csv_files,
@@ -98,6 +100,22 @@ def test_readers_agree_on_files_of_white_space(extension: str, content: bytes):
     dataset = Dataset(name="o", table="o", fields=(Field(name="f"),), include=("**",))
     key = f"a.{extension}"
     assert found_of(dataset, key, content) == expected_of(dataset, key, content)
+
+
+def test_of_two_faults_of_a_json_file_the_one_that_a_run_meets_first_is_expected():
+    dataset = Dataset(name="o", table="o", fields=(Field(name="f"),), include=("**",))
+    content = ("\ufeff" + "no JSON" * 50).encode("utf-16-le") + b"\x00\xd8"  # half of a pair
+
+    def problems(outcome: DatasetOutcome) -> Counter[tuple[str, str, str]]:
+        return Counter({("b", "a.json", str(code)): n for (_, code), n in outcome.problems.items()})
+
+    of_run = problems(found_in_parts(dataset, "a.json", content, [300]))
+    of_verify = problems(expected_of(dataset, "a.json", content))
+    assert of_run == {("b", "a.json", "not-json"): 1}
+    assert of_verify == {("b", "a.json", "undecodable"): 1}
+    assert as_met_first(of_verify, of_run) == of_run
+    assert as_met_first(of_verify, of_verify) == of_verify
+    assert as_met_first(of_verify, Counter()) == of_verify
 
 
 @given(st.data())
