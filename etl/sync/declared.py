@@ -85,12 +85,12 @@ class Declarations:
     source_bucket: str
     to_install: tuple[Dataset, ...] | None
 
-    def of_full_run(self, connection: Connection) -> Declared:
-        """The datasets of a full run; those of this process are installed first."""
+    def of_full_run(self, connection: Connection, *, rebuilt: str | None = None) -> Declared:
+        """The datasets of a full run; those of this process are installed first, but `rebuilt`."""
         if self.to_install is None and (known := self._load(connection)).datasets:
             return known
-        known = self.install(connection)
-        if not known.failures:
+        known = self.install(connection, rebuilt=rebuilt)
+        if not known.failures and rebuilt is None:
             self.to_install = None
         return known
 
@@ -102,21 +102,24 @@ class Declarations:
             self.to_install = None
         return None if known.is_new or known.failures else known
 
-    def planned(self, connection: Connection) -> Declared:
+    def planned(self, connection: Connection, *, rebuilt: str | None = None) -> Declared:
         """What `of_full_run` would return; the tables are not changed."""
         if self.to_install is None and (known := self._load(connection)).datasets:
             return known
         with connection.begin() as transaction:
-            known = self.install(connection, connection.begin_nested)
+            known = self.install(connection, connection.begin_nested, rebuilt=rebuilt)
             transaction.rollback()
         return known
 
-    def install(self, connection: Connection, begin: Begin | None = None) -> Declared:
+    def install(
+        self, connection: Connection, begin: Begin | None = None, *, rebuilt: str | None = None
+    ) -> Declared:
         """Make the declared datasets the installed ones, with their tables; commit.
 
         A dataset whose tables cannot be created or altered is a failure, and keeps its former
         declaration. A dataset that is declared again has its former rows; the next full run updates
-        them. `begin` begins each transaction.
+        them. `begin` begins each transaction. If `rebuilt` is installed, it keeps its former
+        declaration: its rebuild changes everything of it at once.
         """
         begin = begin or connection.begin
         declared = self.to_install or (USERS,)
@@ -129,6 +132,8 @@ class Declarations:
         new: list[DatasetSql] = []
         for dataset in declared:
             former = known.get(dataset.name)
+            if dataset.name == rebuilt and former is not None:
+                continue
             if former is None or former.dataset != dataset:
                 with begin():
                     sql = self._with_added(connection, dataset, former)
@@ -145,9 +150,10 @@ class Declarations:
                     else:
                         _note_columns(connection, former, sql)
         with begin():
-            installed = [one for one in declared if one.name not in failures]
-            if installed != [one for one in before.values if one.name not in failures]:
-                _store(connection, installed, failures)
+            kept = {*failures, *(known.keys() & {rebuilt})}
+            installed = [one for one in declared if one.name not in kept]
+            if installed != [one for one in before.values if one.name not in kept]:
+                _store(connection, installed, kept)
             for sql in new:
                 _store_columns(connection, sql)
             found = load(connection, self.schema)
@@ -289,13 +295,11 @@ def _columns(dataset: Dataset) -> list[str]:
     return [*dataset.field_names, *path_names(dataset), *attached]
 
 
-def _store(
-    connection: Connection, datasets: Sequence[Dataset], failures: Mapping[str, EtlError]
-) -> None:
-    """Write the declarations, in their order, and delete all others but those of failures."""
+def _store(connection: Connection, datasets: Sequence[Dataset], kept: Iterable[str]) -> None:
+    """Write the declarations, in their order, and delete all others but those kept."""
     named = statements("declared")
     names = [one.name for one in datasets]
-    connection.execute(text(named["delete_others"]), {"names": [*names, *failures]})
+    connection.execute(text(named["delete_others"]), {"names": [*names, *kept]})
     for place, dataset in enumerate(datasets):
         connection.execute(
             text(named["write"]),
@@ -322,7 +326,7 @@ def replace_one(connection: Connection, datasets: Sequence[Dataset], sql: Datase
     known = {one.dataset.name: one.dataset for one in load(connection, sql.schema).datasets}
     known[sql.dataset.name] = sql.dataset
     order = dict.fromkeys([*(one.name for one in datasets), *known])
-    _store(connection, [known[name] for name in order if name in known], {})
+    _store(connection, [known[name] for name in order if name in known], ())
     _store_columns(connection, sql)
 
 

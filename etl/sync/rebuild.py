@@ -86,7 +86,7 @@ class Rebuild:
         """
         wanted, declarations = self.declarations.to_install, self.declarations
         install = declarations.planned if self.is_preview else declarations.of_full_run
-        known = install(connection)
+        known = install(connection, rebuilt=self.name)
         self._others = {name: one for name, one in known.failures.items() if name != self.name}
         self._order = known.values if wanted is None else wanted
         sqls = {sql.dataset.name: sql for sql in known.datasets}

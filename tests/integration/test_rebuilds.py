@@ -79,6 +79,16 @@ CHANGES: dict[str, tuple[Dataset, Dataset]] = {
         replace(GOODS, unknown_columns=UnknownColumns.ADD),
         replace(without("price"), unknown_columns=UnknownColumns.ADD),
     ),
+    # What a run would change in place
+    "a field, an index and an attachment more": (
+        without("born"),
+        replace(GOODS, attachments=(PHOTO,), indexes=(("born",),)),
+    ),
+    "a column of the path without a key": (
+        replace(GOODS, primary_key=()),
+        replace(GOODS, primary_key=(), path_columns="goods/{shop}/**"),
+    ),
+    "other patterns": (GOODS, replace(GOODS, include=("goods/a/*.csv",))),
     "everything at once": (
         replace(GOODS, attachments=(PHOTO,), derived=(DERIVED,)),
         Dataset(
@@ -506,11 +516,12 @@ def test_most_rows_are_not_retired_without_permission(
 ):
     bucket.put("goods/1.csv", many(300))
     run(settings, GOODS, USERS)
-    before = query("SELECT CAST(goods AS text) FROM goods ORDER BY 1")
+    everything = "SELECT CAST(goods AS text) FROM goods UNION ALL SELECT CAST(dataset AS text)"
+    before = query(f"{everything} FROM dataset ORDER BY 1")
     with pytest.raises(RebuildRefused, match=f"of 300 rows and leave {left}") as caught:
         rebuild(settings, changed, USERS)
     assert "--rebuild goods --allow-mass-retirement goods`" in caught.value.hint
-    assert query("SELECT CAST(goods AS text) FROM goods ORDER BY 1") == before
+    assert query(f"{everything} FROM dataset ORDER BY 1") == before
     assert query("SELECT count(*) FROM hold") == [(0,)]
     assert query("SELECT state FROM run ORDER BY id DESC LIMIT 1") == [("failed",)]
     done = rebuild(settings, changed, USERS, allowed=True)

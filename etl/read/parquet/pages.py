@@ -88,12 +88,15 @@ def pages(file: BinaryIO, chunk: Chunk) -> Iterator[Page]:
 
     Raises:  WrongStruct.
     """
-    start = chunk.start
+    # Not the end of the chunk: old writers leave a header out of its size, which Arrow allows.
+    start, end_of_file = chunk.start, file.seek(0, 2)
     while start < chunk.end:
         header, size = _header(file, start, chunk.end)
         expanded, compressed = number(header, 2), number(header, 3)
         if expanded < 0 or compressed < 0:
             raise WrongStruct("the size of a page is negative")
+        if start + size + compressed > end_of_file:
+            raise WrongStruct("a page does not end within the file")
         for kind, encoding in _KINDS.items():
             part = header.get(kind)
             if isinstance(part, dict):

@@ -64,7 +64,8 @@ def whole_numbers(cells: pa.Array) -> tuple[NDArray[np.bool_], NDArray[np.int64]
 
 def floats_of(cells: pa.Array) -> NDArray[np.float64]:
     """The floats of a column in double precision; null is NaN."""
-    floats: NDArray[np.float64] = cells.to_numpy(zero_copy_only=False).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # of some NaN
+        floats: NDArray[np.float64] = cells.to_numpy(zero_copy_only=False).astype(np.float64)
     return floats
 
 
