@@ -45,7 +45,9 @@ def test_every_setting_is_shown_with_its_default():
     assert {one.origin for one in found.values()} == {SettingOrigin.DEFAULT}
     assert found["ETL_INTERVAL"].value == "25m"
     assert found["RETIRED_RETENTION"].value == "forever"
-    assert found["API_OPEN"].value == "0"
+    assert found["API_OPEN"].value == "false"
+    assert found["OBJECT_MAX_SIZE"].value == "5GiB"
+    assert found["EXPANDED_MAX_SIZE"].value == "100GB"
     assert found["THUMBNAIL_SIZES"].value == "256,64"
     assert found["S3_ENDPOINT"].value == ""
 
