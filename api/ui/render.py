@@ -52,6 +52,9 @@ _NAVIGATION = (
 )
 
 
+_PARENTS = {"ui.rows": "ui.datasets", "ui.holds": "ui.overview"}
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """An entry of the navigation."""
@@ -245,7 +248,7 @@ def _html(text: str, status: int) -> Response:
 
 def _navigation() -> list[Link]:
     """The pages that exist and that the caller may open."""
-    noun = "ui.datasets" if request.blueprint == "ui.rows" else request.blueprint
+    noun = _PARENTS.get(request.blueprint or "", request.blueprint)
     return [
         Link(label, url_for(endpoint), noun == endpoint.rpartition(".")[0])
         for label, endpoint in _NAVIGATION

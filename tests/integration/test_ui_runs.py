@@ -169,6 +169,10 @@ def test_hold_shows_who_would_go_and_both_ways_out(held: FlaskClient, settings: 
     assert "This is 98 %." in seen.text
     keys = held.get("/ui/holds/users/keys.txt")
     assert keys.text == f"{ROWS}\t{settings.source_bucket}/old/a.csv\n"
+    header, *rows = held.get("/ui/holds/users/rows.csv").text.splitlines()
+    assert header.startswith("user_id,first_name,last_name,birthts,")
+    assert len(rows) == ROWS
+    assert {row.split(",")[-2] for row in rows} == {"old/a.csv"}
 
 
 def test_allowed_hold_retires_exactly_the_rows_shown(
