@@ -179,6 +179,7 @@ def page(  # noqa: PLR0913 - each is part of the frame
             navigation=_navigation() if caller().role is not None else [],
             is_signed_in=current_session() is not None,
             is_open=is_open(),
+            is_open_to_all=services().settings.api_open,
             where=(services().settings.source_bucket, services().engine.url.database),
             theme=theme(),
             themes=THEMES,
