@@ -106,7 +106,7 @@ def show_overview() -> Response:
         with shared.database(shared.autocommit) as connection:
             found = snapshot_for_caller(connection)
             values = _values(connection, found)
-            progress = _progress(connection, found, run_id)
+            progress = progress_of(connection, found, run_id)
             day = _day(connection, found)
     except DatabaseMisconfigured:
         raise
@@ -164,7 +164,7 @@ def show_progress() -> Response:
     """The panel with the progress of a run."""
     shared = services()
     with shared.database(shared.autocommit) as connection:
-        progress = _progress(connection, snapshot_for_caller(connection), number("run"))
+        progress = progress_of(connection, snapshot_for_caller(connection), number("run"))
     return panel("overview/_progress.html", progress=progress)
 
 
@@ -301,7 +301,7 @@ def _url(endpoint: str, **values: Any) -> str | None:  # noqa: ANN401 - as url_f
     return url_for(endpoint, **values) if can_open(endpoint) else None
 
 
-def _progress(connection: Connection, found: Snapshot, run_id: int | None) -> Progress | None:
+def progress_of(connection: Connection, found: Snapshot, run_id: int | None) -> Progress | None:
     """The progress of the requested run, else of the active one; none for a limited key.
 
     Raises:  NotFound.

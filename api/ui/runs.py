@@ -11,7 +11,7 @@ from flask import Response, request, url_for
 from api.http.errors import NotFound
 from api.security.auth import needs
 from api.state.services import services
-from api.ui import forms, words
+from api.ui import forms, overview, words
 from api.ui.charts import ticks
 from api.ui.parameters import given, number, one_of
 from api.ui.queries import runs as queries
@@ -19,6 +19,7 @@ from api.ui.queries.overview import strip
 from api.ui.render import now, page, query
 from api.ui.states import of_run
 from etl.db.active_runs import cancel
+from etl.db.overview import read_schedule
 from etl.db.run_list import RunFilter, details
 from etl.model.roles import Role
 from etl.model.run_sentences import ending, note, totals
@@ -26,6 +27,9 @@ from etl.model.sums import SumRow, sums
 from etl.model.values import RunOutcome, RunState, Trigger
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from api.ui.progress import Progress
     from etl.model.sums import SumTable
     from etl.model.values import RunReport
 
@@ -104,9 +108,10 @@ def show_run(run_id: int) -> Response:
         earlier, later = queries.neighbors(connection, run_id)
         faulty = queries.faulty_objects(connection, run_id) if found.report.counts.problems else []
         held = queries.open_holds(connection) if found.report.counts.retirements_held else []
-    run = found.report
+        run = found.report
+        is_waiting = run.state in {RunState.REQUESTED, RunState.RUNNING}
+        progress = _progress(connection, run_id) if is_waiting else None
     took = None if run.finished_at is None else _took(run)
-    is_waiting = run.state in {RunState.REQUESTED, RunState.RUNNING}
     failed = found.outcome in {RunOutcome.FAILED, RunOutcome.INTERRUPTED}
     bars = _bars(run)
     return page(
@@ -120,6 +125,8 @@ def show_run(run_id: int) -> Response:
         kind=_KINDS[run.trigger],
         state=of_run(found.outcome),
         is_waiting=is_waiting,
+        progress=progress,
+        panel_version="",
         failed=failed,
         earlier=earlier,
         later=later,
@@ -156,6 +163,11 @@ def _filter() -> RunFilter:
         dataset=given("dataset"),
         before=number("before"),
     )
+
+
+def _progress(connection: Connection, run_id: int) -> Progress | None:
+    """The progress of a run that has not ended."""
+    return overview.progress_of(connection, read_schedule(connection, services().settings), run_id)
 
 
 def _unknown_run(run_id: int) -> NotFound:
@@ -210,7 +222,7 @@ def _table(table: SumTable) -> dict[str, Any]:
             [*row.terms, row.total] if table.is_total_last else [row.total, *row.terms],
             row.off_by,
         )
-        for row in _touched(table)
+        for row in touched(table)
     ]
     has_total = len(rows) > 1 and rows[-1][0] == "All"
     return {
@@ -223,7 +235,7 @@ def _table(table: SumTable) -> dict[str, Any]:
     }
 
 
-def _touched(table: SumTable) -> list[SumRow]:
+def touched(table: SumTable) -> list[SumRow]:
     """The rows of the table; with many datasets, those that the run left as they were are one."""
     *rows, every = table.rows
     changes = slice(1, None) if table.is_total_last else slice(None)  # without those before
