@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Encoding": "identity"}
 INLINE = {"a", "b", "code", "time", "mark", "span", "strong", "em"}  # part of a sentence
+BLOCKS = {"div", "dl", "form", "ol", "p", "pre", "section", "table", "ul"}
 VOID = {"meta", "link", "input", "br", "img", "hr", "source", "wbr", "col", "area"}
 
 
@@ -62,6 +63,8 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         self._check(tag, given)
+        if "p" in self.open and tag in BLOCKS:
+            self.seen.faults.append(f"<{tag}> in <p>, which it closes")
         self._separate(tag)
         if tag not in VOID:
             self.open.append(tag)
