@@ -5,14 +5,18 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import json
 import zipfile
 from collections import Counter
 from dataclasses import replace
+from datetime import date
 
+import pyarrow as pa
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from etl.model.dataset import Dataset, Dialect, Field, UnknownColumns
 from etl.verify.compare import as_met_first
@@ -26,6 +30,7 @@ from tests.any_files import (
     xlsx_files,
 )
 from tests.dataset_outcomes import DatasetOutcome, expected_of, found_in_parts, found_of
+from tests.described_files import workbook
 
 FILES = {
     "csv": csv_files,
@@ -92,6 +97,35 @@ def test_readers_agree_on_extreme_numbers(extension: str, field: Field):
     }[extension].encode()
     key = f"a.{extension}"
     assert found_of(dataset, key, content) == expected_of(dataset, key, content)
+
+
+NULLS = {
+    "1": 1,
+    "1000": 1e3,
+    "1.5": 1.5,
+    "1,5": 1.5,
+    "true": True,
+    "ja": True,
+    "[]": [],
+    '{"a": 1}': {"a": 1},
+}
+DAYS = {"2024-01-02": date(2024, 1, 2), "02.01.2024": date(2024, 1, 2), "2024": date(2024, 1, 2)}
+
+
+@pytest.mark.parametrize("field", TYPED, ids=lambda one: f"{one.type} {one.sql or one.format}")
+@pytest.mark.parametrize(("missing", "value"), [*NULLS.items(), *DAYS.items()])
+def test_readers_agree_on_values_whose_text_is_missing(field: Field, missing: str, value: object):
+    fields = (replace(field, name="f", missing_values=("", missing)), Field(name="g"))
+    dataset = Dataset(name="o", table="o", fields=fields, include=("**",))
+    sink = io.BytesIO()
+    parquet.write_table(pa.table({"f": [value], "g": ["x"]}), sink)
+    files = {"a.parquet": sink.getvalue()}
+    if not isinstance(value, date):
+        files["a.ndjson"] = json.dumps({"f": value, "g": "x"}).encode()
+    if not isinstance(value, dict | list):
+        files["a.xlsx"] = workbook([["f", "g"], [value, "x"]])
+    for key, content in files.items():
+        assert found_of(dataset, key, content) == expected_of(dataset, key, content), key
 
 
 @pytest.mark.parametrize("extension", FILES)
