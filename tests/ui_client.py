@@ -6,15 +6,21 @@ import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Encoding": "identity"}
 INLINE = {"a", "b", "code", "time", "mark", "span", "strong", "em"}  # part of a sentence
+BLOCKS = {"div", "dl", "form", "ol", "p", "pre", "section", "table", "ul"}
 VOID = {"meta", "link", "input", "br", "img", "hr", "source", "wbr", "col", "area"}
+
+FOREIGN = {"/docs", "/openapi.json"}  # pages of ours that are no part of the dashboard
+PAGES = 400
 
 
 @dataclass
@@ -62,6 +68,8 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         self._check(tag, given)
+        if "p" in self.open and tag in BLOCKS:
+            self.seen.faults.append(f"<{tag}> in <p>, which it closes")
         self._separate(tag)
         if tag not in VOID:
             self.open.append(tag)
@@ -145,3 +153,17 @@ def send(client: FlaskClient, seen: Seen, action: str, **fields: str) -> TestRes
     """Send a form of the page with its own fields and these; the response to it."""
     form = seen.form(action)
     return client.post(form.action, data=form.fields | fields, headers=BROWSER)
+
+
+def crawl(client: FlaskClient, start: str = "/ui/") -> Iterator[Seen]:
+    """Every page that links lead to, once for each set of parameters, whatever their values."""
+    waiting, known = [start], {start}
+    while waiting:
+        seen = visit(client, waiting.pop(0))
+        yield seen
+        for link in seen.links:
+            parts = urlsplit(link)
+            kind = f"{parts.path}?{sorted(parse_qs(parts.query))}"
+            if kind not in known and parts.path not in FOREIGN and len(known) < PAGES:
+                known.add(kind)
+                waiting.append(parts.path + (f"?{parts.query}" if parts.query else ""))

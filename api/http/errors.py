@@ -48,7 +48,7 @@ log = structlog.get_logger("api")
 View = TypeVar("View", bound="Callable[..., object]")
 
 _EMPTY = "is empty"
-_HINTS = {
+HINTS = {
     400: "Check how the client builds the request. If the route takes a body, send valid JSON with"
     " Content-Type: application/json.",
     404: "GET / lists all routes.",
@@ -146,7 +146,7 @@ def problem_details(
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        "hint": named(hint or _HINTS.get(status, "")),
+        "hint": named(hint or HINTS.get(status, "")),
     } | members
 
 

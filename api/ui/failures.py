@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from flask import request, url_for
 
 from api.http import accept
-from api.http.errors import MIMETYPE, TYPE_PREFIX
+from api.http.errors import HINTS, MIMETYPE, TYPE_PREFIX
 from api.http.pages import is_page
 from api.ui import forms
 from api.ui.render import here, page
@@ -38,11 +38,15 @@ _TITLES_OF_KINDS = {
     "newer-schema": "A newer Bucketline has changed the tables",
     "older-schema": "The tables wait for a migration",
 }
-_DETAILS = {404: "No page has this address."}
+_HINTS_OF_KINDS = {
+    "object-store-unavailable": "If it does not come back, check that S3_ENDPOINT is reachable."
+    " The overview says since when, and what waits.",
+}
+_DETAILS = {404: "The dashboard has no page with this address."}
 _HINTS = {
     404: "The navigation has all pages.",
     405: "Go back and use the buttons of the page.",
-    422: "Go back and correct it, or open the page without its filters.",
+    422: "Go back and correct it.",
 }
 
 
@@ -91,7 +95,9 @@ def _page_of(details: dict[str, Any]) -> Response:
         status=status,
         has_shell=not is_passing and status != HTTPStatus.INTERNAL_SERVER_ERROR,
         detail=_DETAILS.get(status, details["detail"]) if is_general else details["detail"],
-        hint=_HINTS.get(status, details["hint"]) if is_general else details["hint"],
+        hint=_HINTS.get(status, details["hint"])
+        if is_general or details["hint"] == HINTS.get(status)
+        else _HINTS_OF_KINDS.get(kind, details["hint"]),
         status_code=status,
         request_id=details.get("request_id", ""),
         is_passing=is_passing,

@@ -106,7 +106,7 @@ def show_overview() -> Response:
         with shared.database(shared.autocommit) as connection:
             found = snapshot_for_caller(connection)
             values = _values(connection, found)
-            progress = _progress(connection, found, run_id)
+            progress = progress_of(connection, found, run_id)
             day = _day(connection, found)
     except DatabaseMisconfigured:
         raise
@@ -164,7 +164,7 @@ def show_progress() -> Response:
     """The panel with the progress of a run."""
     shared = services()
     with shared.database(shared.autocommit) as connection:
-        progress = _progress(connection, snapshot_for_caller(connection), number("run"))
+        progress = progress_of(connection, snapshot_for_caller(connection), number("run"))
     return panel("overview/_progress.html", progress=progress)
 
 
@@ -229,7 +229,7 @@ def _values(connection: Connection, found: Snapshot) -> dict[str, Any]:
         "shown": _TEMPLATES.get(said.state, "overview"),
         "attention": [_attention(item) for item in said.attention],
         "dataset_states": DATASET_STATES,
-        "held_url": _url("ui.runs.show_hold", dataset=found.holds[0].dataset)
+        "held_url": _url("ui.holds.show_hold", dataset=found.holds[0].dataset)
         if found.holds
         else None,
         "run_label": _run_label(said),
@@ -258,7 +258,6 @@ def _day(connection: Connection, found: Snapshot) -> dict[str, Any]:
     strip = queries.strip(connection, found.now)
     return {
         "strip": strip,
-        "strip_sum": _sum(strip),
         "strip_words": _STRIP_WORDS,
         **parts(connection, found),
     }
@@ -276,12 +275,6 @@ def parts(connection: Connection, found: Snapshot) -> dict[str, Any]:
     }
 
 
-def _sum(strip: queries.Strip) -> str:
-    """The runs of the strip as a sum: 1,204 = 1,202 succeeded + 1 failed + 1 held."""
-    counts = [f"{count:,} {outcome}" for outcome, count in strip.outcomes.items() if count]
-    return f"{strip.runs:,} = {' + '.join(counts)}" if counts else "none"
-
-
 def _attention(item: AttentionItem) -> AttentionLine:
     """The item with the page that shows more."""
     key = None if item.key is None else printable(item.key)
@@ -292,7 +285,7 @@ def _attention(item: AttentionItem) -> AttentionLine:
 
 def _leads_to(item: AttentionItem) -> tuple[str | None, str]:
     if item.kind is AttentionKind.HELD:
-        return _url("ui.runs.show_hold", dataset=item.dataset), "Review"
+        return _url("ui.holds.show_hold", dataset=item.dataset), "Review"
     if item.kind is AttentionKind.ERROR:
         url = _url("ui.objects.show_object", bucket=item.bucket, key=item.key)
         if url is not None:
@@ -308,7 +301,7 @@ def _url(endpoint: str, **values: Any) -> str | None:  # noqa: ANN401 - as url_f
     return url_for(endpoint, **values) if can_open(endpoint) else None
 
 
-def _progress(connection: Connection, found: Snapshot, run_id: int | None) -> Progress | None:
+def progress_of(connection: Connection, found: Snapshot, run_id: int | None) -> Progress | None:
     """The progress of the requested run, else of the active one; none for a limited key.
 
     Raises:  NotFound.

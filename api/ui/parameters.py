@@ -20,11 +20,11 @@ def given(name: str) -> str | None:
 
 
 def number(name: str) -> int | None:
-    """The positive number in a parameter.
+    """The positive number in a parameter, perhaps with the commas that pages show: 8,131.
 
     Raises:  WrongParameters.
     """
-    text = given(name)
+    text = None if given(name) is None else request.args[name].replace(",", "")
     if text is not None and not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         raise WrongParameters([(name, "must be a positive number")])
     return None if text is None else int(text)

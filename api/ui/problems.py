@@ -21,7 +21,7 @@ from api.rows.streaming import until_deadline
 from api.security.auth import OF_CALLER, caller, limited, needs
 from api.state.services import services
 from api.ui import forms, words
-from api.ui.parameters import given, one_of
+from api.ui.parameters import given, number, one_of
 from api.ui.queries import problems as queries
 from api.ui.queries.instance import open_problems
 from api.ui.render import now, page, panel, query
@@ -32,7 +32,7 @@ from etl.db.runs import request_run as request_a_run
 from etl.db.tallies import NO_DATASET
 from etl.model.roles import Role
 from etl.model.safe_text import printable
-from etl.model.values import ProblemCode, Severity, Trigger
+from etl.model.values import IMAGE_PROBLEM_CODES, ObjectState, ProblemCode, Severity, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 MOST_GROUPS = 50
 EXAMPLES = 3
+MOST_LINES = 50  # of a group that is shown alone
 NONE = "-"  # the dataset, in a URL, of objects that belong to none
 COLUMNS = (
     *("dataset", "bucket", "key", "etag", "line", "column", "code", "severity", "value", "note"),
@@ -81,7 +82,8 @@ def list_problems() -> Response:
         totals = open_problems(connection, caller().datasets)
         closed_at = None if found else queries.last_closed(connection, wanted)
         names = _visible({*installed, *(one.dataset for one in found)})
-        examples = _first(connection, _only(wanted, found[0])) if found else []
+        most = MOST_LINES if len(found) == 1 else EXAMPLES
+        examples = _first(connection, _only(wanted, found[0]), most) if found else []
     chosen = _parameters(wanted)
     count = sum(one.problems for one in found)
     return page(
@@ -95,6 +97,9 @@ def list_problems() -> Response:
         totals=totals,
         closed_at=closed_at,
         examples=_examples(examples, {}),
+        effect=effect_of(examples),
+        most=most,
+        most_lines=MOST_LINES,
         wanted=wanted,
         chosen=chosen,
         chosen_of=lambda one: _parameters(_only(wanted, one)),
@@ -114,11 +119,17 @@ def list_problems() -> Response:
 def show_examples() -> Response:
     """The panel with the first problems of a group, and their lines in the bucket."""
     wanted = _wanted()
+    most = min(number("most") or EXAMPLES, MOST_LINES)
     with services().database() as connection:
         installed = services().catalog.read(connection).datasets
-        found = _first(connection, wanted)
-    examples = _examples(found, _lines(found, installed))
-    return panel("problems/_examples.html", examples=examples, group=wanted, trigger="")
+        found = _first(connection, wanted, most)
+    return panel(
+        "problems/_examples.html",
+        examples=_examples(found, _lines(found, installed)),
+        effect=effect_of(found),
+        group=wanted,
+        trigger="",
+    )
 
 
 @bp.post("/problems/replay")
@@ -256,9 +267,23 @@ def _shown_codes(found: list[ProblemGroup], wanted: ProblemFilter) -> list[str]:
     return sorted({one.code for one in found} | ({wanted.code} if wanted.code else set()))
 
 
-def _first(connection: Connection, wanted: ProblemFilter) -> list[dict[str, Any]]:
+def _first(connection: Connection, wanted: ProblemFilter, most: int) -> list[dict[str, Any]]:
     """The first problems that match."""
-    return list(queries.problems(connection, wanted, EXAMPLES))
+    return list(queries.problems(connection, wanted, most))
+
+
+def effect_of(problems: list[dict[str, Any]]) -> str:
+    """What such problems cost, by the first ones."""
+    if not problems:
+        return ""
+    if all(one["severity"] == Severity.WARNING for one in problems):
+        return "Nothing is left out, but check the object."
+    if all(one["code"] in IMAGE_PROBLEM_CODES.values() for one in problems):
+        return "The image has no thumbnails; its row is loaded."
+    if all(one["state"] == ObjectState.QUARANTINED for one in problems):
+        return "The object is refused: none of its rows is loaded."
+    left_out = "The row is left out" if len(problems) == 1 else "These rows are left out"
+    return f"{left_out}; other rows of the same object are loaded."
 
 
 def _lines(

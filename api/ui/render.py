@@ -52,6 +52,9 @@ _NAVIGATION = (
 )
 
 
+_PARENTS = {"ui.rows": "ui.datasets", "ui.holds": "ui.overview"}
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """An entry of the navigation."""
@@ -176,6 +179,7 @@ def page(  # noqa: PLR0913 - each is part of the frame
             navigation=_navigation() if caller().role is not None else [],
             is_signed_in=current_session() is not None,
             is_open=is_open(),
+            is_open_to_all=services().settings.api_open,
             where=(services().settings.source_bucket, services().engine.url.database),
             theme=theme(),
             themes=THEMES,
@@ -245,7 +249,7 @@ def _html(text: str, status: int) -> Response:
 
 def _navigation() -> list[Link]:
     """The pages that exist and that the caller may open."""
-    noun = "ui.datasets" if request.blueprint == "ui.rows" else request.blueprint
+    noun = _PARENTS.get(request.blueprint or "", request.blueprint)
     return [
         Link(label, url_for(endpoint), noun == endpoint.rpartition(".")[0])
         for label, endpoint in _NAVIGATION

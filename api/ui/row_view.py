@@ -52,7 +52,7 @@ _SYMBOLS = {
     Operator.IS: "is",
 }
 _DESCENDING = "-"
-_NUMBERS = {"smallint", "integer", "bigint", "numeric", "real", "double precision"}
+NUMBERS = {"smallint", "integer", "bigint", "numeric", "real", "double precision"}
 _INEXACT = "real"  # a page cannot go on after one, because it is compared as another number
 
 Pairs = list[tuple[str, str]]
@@ -86,7 +86,7 @@ class AskedRows:
 
     def is_number(self, name: str) -> bool:
         """Whether a column is of numbers, which are aligned."""
-        return self.shape.columns[name].type.name in _NUMBERS
+        return self.shape.columns[name].type.name in NUMBERS
 
     def order_of(self, name: str) -> str | None:
         """How the rows are ordered by the column, in the word of `aria-sort`."""

@@ -1,4 +1,4 @@
-"""The runs, the steps of one run, and held retirements."""
+"""The runs, and the steps of one run."""
 
 from __future__ import annotations
 
@@ -6,37 +6,38 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from apiflask import APIBlueprint
-from flask import Response, request, stream_with_context, url_for
+from flask import Response, request, url_for
 
-from api.http.errors import NotFound, WrongParameters
-from api.security.auth import OF_PATH, needs
+from api.http.errors import NotFound
+from api.security.auth import needs
 from api.state.services import services
-from api.ui import forms, words
+from api.ui import forms, overview, words
 from api.ui.charts import ticks
+from api.ui.parameters import given, number, one_of
 from api.ui.queries import runs as queries
-from api.ui.render import page, query
-from api.ui.states import StateShape, of_run
+from api.ui.queries.overview import strip
+from api.ui.render import now, page, query
+from api.ui.states import of_run
 from etl.db.active_runs import cancel
+from etl.db.overview import read_schedule
 from etl.db.run_list import RunFilter, details
-from etl.db.runs import request_run as request_a_run
 from etl.model.roles import Role
 from etl.model.run_sentences import ending, note, totals
-from etl.model.safe_text import printable
-from etl.model.sums import sums
+from etl.model.sums import SumRow, sums
 from etl.model.values import RunOutcome, RunState, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sqlalchemy import Connection
 
+    from api.ui.progress import Progress
     from etl.model.sums import SumTable
     from etl.model.values import RunReport
 
 OUTCOMES = [one.value for one in (*RunOutcome, RunState.REQUESTED, RunState.RUNNING)]
 TRIGGERS = [one.value for one in Trigger]
 REFRESH_SECONDS = 2
-SAMPLE_COLUMNS = 8
+MOST_DATASETS = 6  # in a table of sums, if some are untouched
+NO_BREAK = "\N{NO-BREAK SPACE}"
 _STEPS = ("look", "list", "read", "stage", "merge", "publish")
 _COUNTED = {"list": "object", "publish": "row"}
 _KINDS = {
@@ -52,12 +53,12 @@ bp = APIBlueprint("runs", __name__, enable_openapi=False)
 
 @dataclass(frozen=True, slots=True)
 class StepBar:
-    """A step of a run that has ended: when it began, its end, and its own time, in seconds."""
+    """A step of a run that has ended: when it began and its end, in seconds; its own time."""
 
     name: str
     began: float
     ended: float
-    seconds: float
+    took: str
     share: str
     count: str
     rate: str
@@ -72,8 +73,11 @@ def list_runs() -> Response:
     with services().database() as connection:
         found = queries.page_of_runs(connection, asked, folds=folds)
         datasets = list(services().catalog.read(connection).datasets)
+        day = strip(connection, now())
     return page(
         "runs/list.html",
+        day=day,
+        oldest_at=queries.oldest_at(found),
         title="Runs",
         json_url="/runs",
         found=found,
@@ -102,9 +106,12 @@ def show_run(run_id: int) -> Response:
         if found is None:
             raise _unknown_run(run_id)
         earlier, later = queries.neighbors(connection, run_id)
-    run = found.report
+        faulty = queries.faulty_objects(connection, run_id) if found.report.counts.problems else []
+        held = queries.open_holds(connection) if found.report.counts.retirements_held else []
+        run = found.report
+        is_waiting = run.state in {RunState.REQUESTED, RunState.RUNNING}
+        progress = _progress(connection, run_id) if is_waiting else None
     took = None if run.finished_at is None else _took(run)
-    is_waiting = run.state in {RunState.REQUESTED, RunState.RUNNING}
     failed = found.outcome in {RunOutcome.FAILED, RunOutcome.INTERRUPTED}
     bars = _bars(run)
     return page(
@@ -114,14 +121,20 @@ def show_run(run_id: int) -> Response:
         refresh_seconds=REFRESH_SECONDS if is_waiting else None,
         found=found,
         run=run,
-        heading=ending(run, found.outcome, words.duration(took)),
+        heading=ending(run, found.outcome, words.duration(took).replace(" ", NO_BREAK)),
         kind=_KINDS[run.trigger],
         state=of_run(found.outcome),
         is_waiting=is_waiting,
+        progress=progress,
+        panel_version="",
         failed=failed,
         earlier=earlier,
         later=later,
         bars=bars,
+        not_begun=[name for name in _STEPS[1:] if name not in run.step_seconds] if failed else [],
+        faulty=faulty,
+        held=[name for name, one in run.dataset_counts.items() if one.retirements_held],
+        held_now=held,
         axis=ticks(max((one.ended for one in bars), default=0.0)),
         tables=[_table(table) for table in sums(run, found.before)],
     )
@@ -136,64 +149,6 @@ def cancel_run(run_id: int) -> Response:
     return forms.see(url_for("ui.runs.show_run", run_id=run_id))
 
 
-# -- held retirements
-
-
-@bp.get("/holds/<dataset>")
-@needs(Role.READER, dataset=OF_PATH)
-def show_hold(dataset: str) -> Response:
-    """Show which rows of a dataset would be retired, and the two ways out."""
-    with services().database() as connection:
-        found = _hold(connection, dataset)
-    rows = found.summary.get("sample") or [{}]
-    columns = [name for name in rows[0] if not name.startswith("_")][:SAMPLE_COLUMNS]
-    return page(
-        "runs/hold.html",
-        title=f"Held: {dataset}",
-        shape=StateShape.HELD,
-        hold=found,
-        folders=_folders(found),
-        pattern=_pattern(found),
-        sample=found.summary.get("sample", []),
-        columns=columns,
-        heads=[(name, "") for name in columns],
-    )
-
-
-@bp.get("/holds/<dataset>/keys.txt")
-@needs(Role.READER, dataset=OF_PATH)
-def download_keys(dataset: str) -> Response:
-    """The objects whose rows are held as text: rows, bucket and key, one per line."""
-    with services().database() as connection:
-        _hold(connection, dataset)
-
-    def lines() -> Iterator[str]:
-        with services().database() as connection:
-            for bucket, key, rows in queries.held_keys(connection, dataset):
-                yield f"{rows}\t{bucket}/{printable(key)}\n"
-
-    response = Response(stream_with_context(lines()), mimetype="text/plain")
-    response.headers["Content-Disposition"] = f'attachment; filename="held-{dataset}.txt"'
-    return response
-
-
-@bp.post("/holds/<dataset>")
-@needs(Role.ADMIN, dataset=OF_PATH)
-def allow_hold(dataset: str) -> Response:
-    """Allow as many retirements as the page showed, by a run that is requested now.
-
-    Raises:  WrongParameters unless the visitor typed the name of the dataset.
-    """
-    if request.form.get("confirm", "").strip() != dataset:
-        raise WrongParameters([("confirm", f"must be the name of the dataset, {dataset}")])
-    rows = _number(request.form.get("rows"), "rows") or 0
-    with services().database() as connection:
-        _hold(connection, dataset)
-        allowed = {dataset: rows}
-        run_id = request_a_run(connection, Trigger.REQUEST, allowed_retirements=allowed)
-    return forms.see(url_for("ui.overview.show_overview", run=run_id))
-
-
 # -- parts of pages
 
 
@@ -202,42 +157,21 @@ def _filter() -> RunFilter:
 
     Raises:  WrongParameters.
     """
-    args = request.args
     return RunFilter(
-        outcome=_one_of(OUTCOMES, "outcome"),
-        trigger=_one_of(TRIGGERS, "trigger"),
-        dataset=args.get("dataset") or None,
-        before=_number(args.get("before"), "before"),
+        outcome=one_of("outcome", OUTCOMES),
+        trigger=one_of("trigger", TRIGGERS),
+        dataset=given("dataset"),
+        before=number("before"),
     )
 
 
-def _one_of(values: list[str], name: str) -> str | None:
-    given = request.args.get(name) or None
-    if given is not None and given not in values:
-        raise WrongParameters([(name, f"must be one of {', '.join(values)}")])
-    return given
-
-
-def _number(given: str | None, name: str) -> int | None:
-    if not given:
-        return None
-    digits = given.replace(",", "")
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):  # noqa: PLR2004 - bigint
-        raise WrongParameters([(name, "must be a whole number")])
-    return int(digits)
+def _progress(connection: Connection, run_id: int) -> Progress | None:
+    """The progress of a run that has not ended."""
+    return overview.progress_of(connection, read_schedule(connection, services().settings), run_id)
 
 
 def _unknown_run(run_id: int) -> NotFound:
     return NotFound("unknown-run", f"There is no run {run_id}.", "The page Runs lists the runs.")
-
-
-def _hold(connection: Connection, dataset: str) -> queries.HeldRetirements:
-    found = queries.hold(connection, dataset)
-    if found is None:
-        raise NotFound(
-            "no-hold", f"No retirement of {dataset} is held.", "The overview lists what is held."
-        )
-    return found
 
 
 def _took(run: RunReport) -> float:
@@ -260,7 +194,7 @@ def _bars(run: RunReport) -> list[StepBar]:
                 name,
                 began,
                 ended,
-                seconds,
+                words.duration(seconds) if seconds else "< 1 ms",
                 words.percent(seconds, total),
                 "" if count is None else words.counted(count, unit),
                 f"{count / seconds:,.0f} {unit}s/s" if count and seconds else "",
@@ -288,7 +222,7 @@ def _table(table: SumTable) -> dict[str, Any]:
             [*row.terms, row.total] if table.is_total_last else [row.total, *row.terms],
             row.off_by,
         )
-        for row in table.rows
+        for row in touched(table)
     ]
     has_total = len(rows) > 1 and rows[-1][0] == "All"
     return {
@@ -301,33 +235,13 @@ def _table(table: SumTable) -> dict[str, Any]:
     }
 
 
-def _folders(found: queries.HeldRetirements) -> list[dict[str, Any]]:
-    """The folders of the summary; those beyond the first hundred are one line."""
-    folders = [dict(one) for one in found.summary.get("folders", [])]
-    rest = found.summary.get("rest")
-    if rest:
-        folders.append({**rest, "folder": f"{rest['folders']:,} other folders"})
-    for one in folders:
-        one["folder"] = one["folder"] or "(no folder)"
-    return folders
-
-
-def _pattern(found: queries.HeldRetirements) -> str:
-    """Whether whole folders are gone, or single objects here and there."""
-    folders = found.summary.get("folders", [])
-    if not folders:
-        return ""
-    whole = sum(bool(one["objects_held"] and not one["objects_kept"]) for one in folders)
-    part = sum(bool(one["objects_held"] and one["objects_kept"]) for one in folders)
-    kept = len(folders) - whole - part
-    if whole and not part:
-        rest = f" and {kept:,} complete" if kept else ""
-        verb = "is" if whole == 1 else "are"
-        return (
-            f"{words.counted(whole, 'whole folder')} {verb} gone{rest}: as after an archive job or"
-            " a moved folder, rather than single deletions."
-        )
-    return (
-        f"Objects are gone from {words.counted(part + whole, 'folder')}, and {whole:,} lost all of"
-        " theirs: as after single deletions or a filter that changed."
-    )
+def touched(table: SumTable) -> list[SumRow]:
+    """The rows of the table; with many datasets, those that the run left as they were are one."""
+    *rows, every = table.rows
+    changes = slice(1, None) if table.is_total_last else slice(None)  # without those before
+    idle = [row for row in rows if not any(row.terms[changes]) and not row.off_by]
+    if len(rows) <= MOST_DATASETS or len(idle) < 2:  # noqa: PLR2004
+        return list(table.rows)
+    terms = tuple(sum(column) for column in zip(*(row.terms for row in idle), strict=True))
+    others = SumRow(f"{len(idle):,} others", sum(row.total for row in idle), terms, 0)
+    return [*(row for row in rows if row not in idle), others, every]

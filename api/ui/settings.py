@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from apiflask import APIBlueprint
 from flask import Response, request, url_for
@@ -15,6 +16,7 @@ from api.ui import forms, overview
 from api.ui.queries import settings as queries
 from api.ui.render import may, page
 from etl import __version__
+from etl.db.overview import read_schedule
 from etl.model.errors import ConfigurationError
 from etl.model.overview import overview as said_of
 from etl.model.roles import Role, check_dataset_names
@@ -25,12 +27,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from api.ui.queries.settings import InstanceFacts
+    from etl.settings import Settings
     from etl.settings.api_keys import ListedKey
 
 ROLES = {
-    Role.READER: "reader: reads",
-    Role.WRITER: "writer: also runs and uploads",
-    Role.ADMIN: "admin: also destroys, and sees settings and keys",
+    Role.READER: "reads everything",
+    Role.WRITER: "also uploads and runs",
+    Role.ADMIN: "also deletes, allows held retirements, and sees settings and keys",
 }
 
 bp = APIBlueprint("settings", __name__, enable_openapi=False)
@@ -41,7 +44,7 @@ bp = APIBlueprint("settings", __name__, enable_openapi=False)
 def show_settings() -> Response:
     """Show the health of each part, versions, alerts and, to admins, the settings and keys."""
     shared = services()
-    with shared.database() as connection:
+    with shared.database(shared.autocommit) as connection:
         stored = queries.stored(connection)
         health = _health(connection)
     is_admin = may(Role.ADMIN)
@@ -53,12 +56,14 @@ def show_settings() -> Response:
         **health,
         stored=stored,
         versions=_versions(stored),
-        sends_alerts=shared.settings.alert_url is not None,
+        receiver=_receiver(shared.settings),
+        signs_alerts=shared.settings.alert_secret is not None,
         late_after=shared.settings.late_after,
         settings=effective_settings(shared.settings) if is_admin else [],
         keys=keys,
         keys_fault=keys_fault,
-        roles=[(role.value, label) for role, label in ROLES.items()],
+        roles=ROLES,
+        role_choices=[(role.value, role.value) for role in ROLES],
     )
 
 
@@ -107,9 +112,17 @@ def _refused(error: ConfigurationError) -> WrongParameters:
 
 def _health(connection: Connection) -> dict[str, Any]:
     """The state of each part, as the overview has it."""
-    found = overview.snapshot_for_caller(connection)
+    found = read_schedule(connection, services().settings)
     values = overview.parts(connection, found)
     return {**values, "facts": found, "found": said_of(found), "is_settings": True}
+
+
+def _receiver(settings: Settings) -> str | None:
+    """The host that alerts are posted to, for admins; others see the name of the setting."""
+    if settings.alert_url is None:
+        return None
+    host = urlsplit(settings.alert_url.get_secret_value()).hostname
+    return host if host is not None and may(Role.ADMIN) else "ALERT_URL"
 
 
 def _versions(stored: InstanceFacts) -> list[tuple[str, str]]:

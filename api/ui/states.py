@@ -58,6 +58,7 @@ LOADED = ShownState(StateShape.OK, "Loaded")
 NOT_USED = ShownState(StateShape.WARNING, "Not used")
 IGNORED = ShownState(StateShape.IGNORED, "Ignored")
 ADDS_UP = ShownState(StateShape.OK, "adds up")
+OFF = ShownState(StateShape.FAILED, "does not add up")
 NOT_DECLARED = ShownState(StateShape.WARNING, "not declared")
 LIVE = ShownState(StateShape.OK, "Live")
 

@@ -81,6 +81,23 @@ def read(connection: Connection, settings: Settings, *, store_error: EtlError | 
     )
 
 
+def read_schedule(connection: Connection, settings: Settings) -> Snapshot:
+    """The facts about the scheduler and the last runs only; the other fields are empty.
+
+    Raises:  DatabaseUnavailable.
+    """
+    reader = _Reader(connection, settings)
+    now = reader.one("now", run=reader.key(Lock.RUN), scheduler=reader.scheduler_key)
+    return Snapshot(
+        now=now.now,
+        bucket=settings.source_bucket,
+        has_scheduler=now.has_scheduler,
+        due_at=_due(reader.one("last_full"), settings),
+        last_commit_at=reader.value("committed"),
+        running=reader.running() if now.has_run else None,
+    )
+
+
 class _Reader:
     """Reads the facts over one connection."""
 

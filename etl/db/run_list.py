@@ -70,10 +70,11 @@ def folded(connection: Connection, asked: RunFilter, shown: Sequence[int]) -> li
     """
     is_last_page = len(shown) < asked.limit
     edges = [asked.before, *shown, *([0] if is_last_page else [])]
-    return [
-        FoldedRuns(*_execute(connection, "folded", before=above, after=below).one())
-        for above, below in pairwise(edges)
-    ]
+    gaps = list(pairwise(edges))
+    if not gaps:
+        return []
+    above, below = (list(ends) for ends in zip(*gaps, strict=True))
+    return [FoldedRuns(*row) for row in _execute(connection, "folded", before=above, after=below)]
 
 
 def details(connection: Connection, run_id: int) -> RunDetails | None:

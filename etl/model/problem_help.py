@@ -207,7 +207,9 @@ PROBLEM_HELP: dict[ProblemCode, ProblemHelp] = {
         ' `Susan,"Lee,MD",612302400000`.',
     ),
     ProblemCode.UNCLOSED_QUOTE: ProblemHelp(
-        "A quoted cell that begins on this line is not closed properly:",
+        "A quoted cell that begins on this line is not closed properly. Only this line is"
+        " rejected, and parsing continues with the next line. A header must be one line; there it"
+        " is a problem of the object.",
         'End the cell with one `"` just before the delimiter, and double a quote inside it:'
         ' `"Susan ""Sue""",Lee,612302400000`.',
     ),
@@ -242,8 +244,8 @@ PROBLEM_HELP: dict[ProblemCode, ProblemHelp] = {
     ProblemCode.NOT_AN_INTEGER: ProblemHelp(
         "A value of an `integer` field is not a whole number: digits with an optional sign,"
         " perhaps with `.0` at the end, and with the field's `groupChar` only before exactly"
-        " three digits. Or `birthts`, or another field of the type `epoch-ms`, does not have one"
-        " of these forms:",
+        " three digits. Or `birthts`, or another field of the type `epoch-ms`, is neither integer"
+        " milliseconds nor an ISO 8601 date or time.",
         "Write a whole number, for example `1234`. Write the birth time as integer milliseconds"
         " since 1970-01-01 UTC, such as `612302400000`, or as `1989-05-27`. Negative numbers are"
         " times before 1970.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from etl.model.phrases import counted
+from etl.model.phrases import counted, listed
 from etl.model.values import RunOutcome, RunState
 
 if TYPE_CHECKING:
@@ -58,13 +58,20 @@ def totals(counts: Mapping[str, int]) -> RunTotals | None:
     )
 
 
+def held_datasets(dataset_counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """The datasets of which a run held retirements."""
+    return [name for name, one in dataset_counts.items() if one.get("retirements_held")]
+
+
 def note(run: Mapping[str, Any]) -> str:
     """Why a run failed, what it held or what no event had reported; run: its columns."""
     error, counts = run["error"], run["counts"]
     if error is not None:
         return str(error["message"]).splitlines()[0]
     if counts.get("retirements_held"):
-        return f"{counted(counts['retirements_held'], 'retirement')} held"
+        names = listed(held_datasets(run["dataset_counts"]))
+        of = f" of {names}" if names else ""
+        return f"{counted(counts['retirements_held'], 'retirement')}{of} held"
     if counts.get("found_by_reconcile"):
         return f"{counted(counts['found_by_reconcile'], 'change')} that no event reported"
     return ""

@@ -10,12 +10,12 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from dotenv.parser import parse_stream
-from pydantic import SecretStr
+from pydantic import ByteSize, SecretStr
 
 from etl.model.errors import ConfigurationError
 from etl.settings.env_text import read_env_text
 from etl.settings.model import Settings
-from etl.settings.values import FOREVER, duration_text
+from etl.settings.values import FOREVER, duration_text, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,17 +75,24 @@ def _names_in_file() -> set[str]:
 
 def _text(name: str, value: object) -> str:
     """The value as it would be written in `.env`."""
-    if isinstance(value, SecretStr):
-        return MASKED
-    if isinstance(value, dict):
-        return _options(value)
-    if isinstance(value, timedelta):
-        return duration_text(value)
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    if value is None:
-        return FOREVER if name.endswith("_retention") else ""
-    return str(int(value)) if isinstance(value, bool) else str(value)
+    match value:
+        case SecretStr():
+            text = MASKED
+        case dict():
+            text = _options(value)
+        case timedelta():
+            text = duration_text(value)
+        case ByteSize():
+            text = size_text(value)
+        case tuple():
+            text = ",".join(map(str, value))
+        case None:
+            text = FOREVER if name.endswith("_retention") else ""
+        case bool():
+            text = str(value).lower()
+        case _:
+            text = str(value)
+    return text
 
 
 def _options(options: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ LEAST_SIZE = 16  # pixels
 LARGEST_SIZE = 2048
 SHORTEST_KEY = 16  # characters
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": DAY_SECONDS}
+_PREFIXES = "KMGT"
 _LONGEST_SECONDS = 365 * DAY_SECONDS
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
@@ -40,6 +41,15 @@ def duration_text(duration: timedelta) -> str:
         if not rest:
             return f"{count}{unit}"
     return f"{duration / timedelta(milliseconds=1)}ms"
+
+
+def size_text(count: int) -> str:
+    """The bytes as a setting's text, in the largest unit that gives a whole number."""
+    decimal = {f"{prefix}B": 1000**power for power, prefix in enumerate(_PREFIXES, start=1)}
+    binary = {f"{prefix}iB": 1024**power for power, prefix in enumerate(_PREFIXES, start=1)}
+    units = {unit: size for unit, size in (decimal | binary).items() if count % size == 0}
+    unit = max(units, key=units.__getitem__, default="") if count else ""
+    return f"{count // units[unit]}{unit}" if unit else str(count)
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]

@@ -41,8 +41,9 @@ PUBLIC |= {"GET /static/<path:filename>", "GET /minio-event", "GET /livez", "GET
 PUBLIC |= {"GET /ui/static/<digest>/<path:name>", "GET /ui/sign-in", "POST /ui/sign-in"}
 PUBLIC |= {"POST /ui/sign-out", "POST /ui/theme"}
 # A check stores nothing. Presigning a download needs the role reader; for an upload, the route
-# checks for a writer.
+# checks for a writer. The statistics are computed from rows that the caller may read.
 MILDER = {
+    "POST /ui/datasets/<dataset>/statistics": Role.READER,
     "POST /check": Role.READER,
     "POST /objects/<bucket>/<object_key:key>/presign": Role.READER,
 }

@@ -69,7 +69,7 @@ def test_all_in_sync(client: FlaskClient, manager: DataManager, bucket: TestBuck
     seen = visit(client, "/ui/")
     assert seen.h1.startswith("All in sync since ")
     assert "Needs attention" not in seen.text
-    assert "1 = 1 succeeded" in seen.text
+    assert "Runs, last 24 h 1 succeeded" in seen.text
     assert "icons/state-ok.svg" in seen.response.text
 
 
@@ -97,7 +97,7 @@ def test_a_hold_comes_before_errors(client: FlaskClient, manager: DataManager, b
     assert seen.h1 == "300 retirements of users are held. 1 object needs attention."
     assert seen.title == "Held: users · Bucketline"
     assert "300 of 300 rows would be retired" in seen.text
-    assert "2 = 1 held + 1 succeeded" in seen.text
+    assert "2 = 1 succeeded + 1 held" in seen.text
 
 
 def test_a_failed_run_comes_before_holds_and_offers_to_try_again(
@@ -120,7 +120,7 @@ def test_a_failed_run_comes_before_holds_and_offers_to_try_again(
     assert seen.h1.endswith("Nothing was changed.")
     assert "The store is <full>." in seen.text
     assert seen.form("/ui/run").buttons == ["Try now"]
-    assert "2 = 1 failed + 1 succeeded" in seen.text
+    assert "2 = 1 succeeded + 1 failed" in seen.text
 
 
 def test_run_now_requests_one_run_and_shows_it_until_it_has_ended(

@@ -83,6 +83,7 @@ def test_groups_are_ordered_and_explained(faulty: FlaskClient, code: str):
     assert "never" in seen.text  # the value of the first example, before its line is fetched
     assert "later" in seen.text
     assert "once" not in seen.text  # only three
+    assert "These rows are left out; other rows of the same object are loaded." in seen.text
 
 
 def test_examples_show_their_lines(faulty: FlaskClient, code: str):
@@ -101,7 +102,7 @@ def test_line_of_an_object_that_has_changed_is_not_shown(
 ):
     bucket.put("crm/a.csv", HEAD + "9,other,content,0\n9,other,content,0\n" * 2)
     shown = visit(faulty, f"/ui/problems/examples?dataset=users&code={code}")
-    assert "other" not in shown.text
+    assert "other,content" not in shown.text
     assert "never" in shown.text
 
 
@@ -119,6 +120,9 @@ def test_lines_are_found_in_the_first_megabyte_only(
 def test_filters_are_in_the_url(faulty: FlaskClient, code: str):
     seen = visit(faulty, f"/ui/problems?code={code}&dataset=users&severity=error")
     assert seen.h1 == "4 of 5 open problems: 4 errors"
+    assert "once" in seen.text  # a group that is shown alone has all its lines
+    panel = next(one for one in seen.loaded if "/problems/examples" in one)
+    assert "5,I,J,<mark>once</mark>" in visit(faulty, panel).response.text
     assert f"/ui/problems?code={code}&severity=error" in seen.links
     below = visit(faulty, "/ui/problems?prefix=web/")
     assert below.h1 == "2 of 5 open problems: 2 errors"

@@ -46,6 +46,8 @@ def test_run_shows_its_steps_and_sums_that_add_up(
         assert step in seen.text
     assert seen.text.count("adds up") == 3
     assert "off by" not in seen.text
+    assert "Problems found 1" in seen.text
+    assert "a.csv users 1 not-an-integer" in seen.text
 
 
 def test_numbers_that_do_not_add_up_are_shown_as_such(
@@ -116,6 +118,38 @@ def test_event_runs_without_anything_to_see_are_folded(
     assert f"/ui/runs/{first.id}" in unfolded.links
 
 
+def test_one_folded_run_is_a_link_to_it(
+    client: FlaskClient, manager: DataManager, bucket: TestBucket, engine: Engine
+):
+    bucket.put("a.csv", users(3))
+    manager.run(Trigger.CLI)
+    with engine.begin() as connection:
+        run_id = connection.scalar(
+            text(
+                "INSERT INTO run (trigger, state, outcome, started_at, finished_at) VALUES"
+                " ('event', 'succeeded', 'succeeded', now(), now()) RETURNING id"
+            )
+        )
+    seen = visit(client, "/ui/runs")
+    assert f"/ui/runs/{run_id}" in seen.links
+    assert f"{run_id} succeeded event" in seen.text
+
+
+def test_run_that_held_rows_leads_to_the_hold_while_it_is_open(
+    held: FlaskClient, manager: DataManager, bucket: TestBucket
+):
+    run_id = manager.run(Trigger.CLI).id
+    seen = visit(held, f"/ui/runs/{run_id}")
+    assert "It held 1 object of users: review users." in seen.text
+    assert "/ui/holds/users" in seen.links
+    assert f"{ROWS} retirements of users held" in visit(held, "/ui/runs").text
+    bucket.put("old/a.csv", users(ROWS))
+    manager.run(Trigger.CLI)
+    seen = visit(held, f"/ui/runs/{run_id}")
+    assert "It held 1 object of users." in seen.text
+    assert "/ui/holds/users" not in seen.links
+
+
 def test_filters_are_in_the_url_and_can_be_removed(
     client: FlaskClient, manager: DataManager, bucket: TestBucket
 ):
@@ -167,8 +201,16 @@ def test_hold_shows_who_would_go_and_both_ways_out(held: FlaskClient, settings: 
     assert f"{ROWS + 5} − {ROWS} = 5 rows remain in users" in seen.text  # noqa: RUF001
     assert "1 whole folder is gone and 1 complete" in seen.text
     assert "This is 98 %." in seen.text
+    assert f"All 1 1 {ROWS}" in seen.text
+    assert f"/ui/objects/{settings.source_bucket}?prefix=old/" in seen.links
+    assert "user_id first_name last_name birthts" in seen.text  # in their order
+    assert "T00:00:00" not in seen.text
     keys = held.get("/ui/holds/users/keys.txt")
     assert keys.text == f"{ROWS}\t{settings.source_bucket}/old/a.csv\n"
+    header, *rows = held.get("/ui/holds/users/rows.csv").text.splitlines()
+    assert header.startswith("user_id,first_name,last_name,birthts,")
+    assert len(rows) == ROWS
+    assert {row.split(",")[-2] for row in rows} == {"old/a.csv"}
 
 
 def test_allowed_hold_retires_exactly_the_rows_shown(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 URL = "/ui/settings"
+MOST_QUERIES = 16
 
 
 @pytest.fixture
@@ -100,6 +102,30 @@ def test_incidents_and_alerts_are_listed(client: FlaskClient, engine: Engine):
     assert "recovered: late" in shown
     assert "Given up 7 attempts: refused <i>" in shown
     assert "Waiting 0 attempts" in shown
+
+
+def test_alerts_are_explained_without_their_secret_url(settings: Settings, engine: Engine):
+    url = SecretStr("https://hooks.example.com/services/hunter2")
+    app = create_app(settings.model_copy(update={"alert_url": url}))
+    client = app.test_client()
+    seen = visit(client, URL)
+    assert "An alert is posted to hooks.example.com when a run fails" in seen.text
+    assert "not signed, because ALERT_SECRET is not set" in seen.text
+    assert "None has been delivered yet." in seen.text
+    assert "hunter2" not in seen.response.text
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO alert (event, incidents, sent_at) VALUES ('late', '[]', now())")
+        )
+    assert ": late." in visit(client, URL).text.partition("The last one arrived at ")[2]
+    app.extensions["bucketline"].engine.dispose()
+
+
+def test_page_reads_only_what_it_shows(client: FlaskClient):
+    visit(client, URL)
+    queries = re.search(r"(\d+) queries,", visit(client, URL).text)
+    assert queries is not None
+    assert int(queries[1]) <= MOST_QUERIES
 
 
 # -- keys

@@ -9,7 +9,7 @@ import re
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,16 +17,13 @@ from api.ui.assets import STATIC, assets
 from etl.model.values import Trigger
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket
-from tests.ui_client import Seen, visit
+from tests.ui_client import Seen, crawl, visit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from flask.testing import FlaskClient
 
     from etl.settings import Settings
 
-FOREIGN = {"/docs", "/openapi.json"}  # pages of ours that are no part of the dashboard
 # Kinds of the Big List of Naughty Strings.
 NAUGHTY = [
     "<script>alert(1)</script>",
@@ -47,21 +44,6 @@ NAUGHTY = [
     "-->]]><svg/onload=alert(1)>",
 ]
 COLUMNS = ("user_id", "first_name", "last_name", "birthts")
-PAGES = 400
-
-
-def crawl(client: FlaskClient, start: str = "/ui/") -> Iterator[Seen]:
-    """Every page that links lead to, once for each set of parameters, whatever their values."""
-    waiting, known = [start], {start}
-    while waiting:
-        seen = visit(client, waiting.pop(0))
-        yield seen
-        for link in seen.links:
-            parts = urlsplit(link)
-            kind = f"{parts.path}?{sorted(parse_qs(parts.query))}"
-            if kind not in known and parts.path not in FOREIGN and len(known) < PAGES:
-                known.add(kind)
-                waiting.append(parts.path + (f"?{parts.query}" if parts.query else ""))
 
 
 @pytest.fixture

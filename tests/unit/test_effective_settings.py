@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ByteSize, TypeAdapter
 
 from etl.settings import Settings
 from etl.settings.effective import (
@@ -13,6 +16,7 @@ from etl.settings.effective import (
     SettingOrigin,
     effective_settings,
 )
+from etl.settings.values import size_text
 
 SECRETS = {
     "S3_SECRET_KEY": "hunter2-of-the-store",
@@ -45,7 +49,9 @@ def test_every_setting_is_shown_with_its_default():
     assert {one.origin for one in found.values()} == {SettingOrigin.DEFAULT}
     assert found["ETL_INTERVAL"].value == "25m"
     assert found["RETIRED_RETENTION"].value == "forever"
-    assert found["API_OPEN"].value == "0"
+    assert found["API_OPEN"].value == "false"
+    assert found["OBJECT_MAX_SIZE"].value == "5GiB"
+    assert found["EXPANDED_MAX_SIZE"].value == "100GB"
     assert found["THUMBNAIL_SIZES"].value == "256,64"
     assert found["S3_ENDPOINT"].value == ""
 
@@ -77,3 +83,16 @@ def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch):
         expected = "ssl.key.password=…" if name == "KAFKA_OPTIONS" else MASKED
         assert found[name].value == expected, name
     assert "hunter2" not in repr(found)
+
+
+@given(st.integers(0, 1 << 50) | st.integers(0, 1 << 20).map(lambda count: count * 1000**2))
+def test_sizes_are_written_as_they_can_be_set(count: int):
+    assert TypeAdapter(ByteSize).validate_python(size_text(count)) == count
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (999, "999"), (50_000_000, "50MB"), (5 << 30, "5GiB"), (1_024_000, "1000KiB")],
+)
+def test_sizes_have_the_largest_whole_unit(count: int, text: str):
+    assert size_text(count) == text

@@ -45,6 +45,11 @@ SELECT (SELECT coalesce(sum(attached), 0)::bigint FROM dataset_tally) AS attache
         WHERE code = ANY (CAST(:codes AS text[]))) AS faulty
 """
 
+_LISTING = """
+SELECT finished_at AS at, CAST(counts->>'objects_listed' AS bigint) AS objects FROM run
+WHERE trigger <> 'event' AND state = 'succeeded' ORDER BY id DESC LIMIT 1
+"""
+
 _PUBLICATIONS = """
 SELECT name, dataset, run_id, published_at FROM publication ORDER BY name LIMIT 50
 """
@@ -105,6 +110,14 @@ class Strip:
         return sum(self.outcomes.values())
 
     @property
+    def as_sum(self) -> str:
+        """The runs as a sum: 1,204 = 1,202 succeeded + 1 failed + 1 held."""
+        parts = [f"{count:,} {outcome}" for outcome, count in self.outcomes.items()]
+        if len(parts) < 2:  # noqa: PLR2004 - nothing to add
+            return next(iter(parts), "none")
+        return f"{self.runs:,} = {' + '.join(parts)}"
+
+    @property
     def empty(self) -> int:
         """The half hours without a run."""
         return sum(not one.runs for one in self.half_hours)
@@ -121,12 +134,21 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class LastListing:
+    """When the last full run ended, and the objects of all source buckets that it listed."""
+
+    at: datetime
+    objects: int
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """Figures of the parts of the instance: events, rows with an image, images without thumbnails.
 
     `publications` are the outputs that were published last.
     """
 
+    listing: LastListing | None
     events: EventFigures
     attached: int
     faulty_images: int
@@ -174,7 +196,7 @@ def strip(connection: Connection, now: datetime) -> Strip:
     by_start = {start: list(group) for start, group in groupby(rows, attrgetter("half_hour"))}
     starts = [first + timedelta(minutes=30 * index) for index in range(HALF_HOURS)]
     outcomes: dict[str, int] = {}
-    for outcome in (*_WORST_FIRST, RunOutcome.SUCCEEDED, RunOutcome.CANCELED):
+    for outcome in (RunOutcome.SUCCEEDED, *_WORST_FIRST, RunOutcome.CANCELED):
         count = sum(row.runs for row in rows if row.outcome == outcome)
         if count:
             outcomes[outcome] = count
@@ -202,7 +224,9 @@ def parts(connection: Connection, now: datetime) -> Parts:
     """The figures of the parts."""
     codes = {"codes": list(IMAGE_PROBLEM_CODES.values())}
     images = connection.execute(text(_IMAGES), codes).one()
+    listing = connection.execute(text(_LISTING)).one_or_none()
     return Parts(
+        None if listing is None else LastListing(*listing),
         figures(connection, now),
         images.attached,
         images.faulty,

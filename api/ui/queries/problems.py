@@ -60,7 +60,7 @@ WHERE :all OR dataset = ANY (CAST(:datasets AS text[]))
 _PROBLEMS = """
 SELECT faulty_object.dataset, problem.bucket, problem.key, problem.etag, problem.line,
        problem."column", problem.code, problem.severity, problem.value, problem.note,
-       problem.run_id
+       problem.run_id, source_object.state
 FROM faulty_object
 JOIN source_object
   ON source_object.bucket = faulty_object.bucket AND source_object.key = faulty_object.key

@@ -1,4 +1,4 @@
-"""The runs, one run, and held retirements, as pages show them."""
+"""The runs and one run, as pages show them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,21 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-HELD_KEYS = 1_000  # per page of keys
+MOST_PROBLEMS = 10_000  # of a run, that are counted by object
+FAULTY_OBJECTS = 20
 
 _NEIGHBORS = """
 SELECT (SELECT max(id) FROM run WHERE id < :id) AS earlier,
        (SELECT min(id) FROM run WHERE id > :id) AS later
 """
 
-_HOLD = """
-SELECT hold.dataset, hold.run_id, hold.opened_at, hold.rows, hold.live, hold.summary,
-       (SELECT count(*) FROM run
-        WHERE id > hold.run_id AND trigger <> 'event' AND state = 'succeeded') AS later_runs
-FROM hold WHERE dataset = :dataset
-"""
+_OPEN_HOLDS = "SELECT dataset FROM hold ORDER BY dataset"
 
-_HELD_KEYS = """
-SELECT bucket, key, rows FROM held_object
-WHERE dataset = :dataset AND (bucket, key) > (:bucket, :key)
-ORDER BY bucket, key LIMIT :limit
+_FAULTY = """
+SELECT bucket, key, dataset, count(*) AS problems, array_agg(DISTINCT code ORDER BY code) AS codes
+FROM (SELECT bucket, key, dataset, code FROM problem WHERE run_id = :run_id LIMIT :most) AS found
+GROUP BY bucket, key, dataset
+ORDER BY problems DESC, bucket, key LIMIT :objects
 """
 
 
@@ -46,21 +43,14 @@ class RunsPage:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldRetirements:
-    """Held retirements of a dataset. `summary` is what etl.sync.hold_summary stored, or empty."""
+class FaultyOfRun:
+    """An object in which a run found problems: how many, and their codes."""
 
-    dataset: str
-    run_id: int
-    opened_at: datetime
-    rows: int
-    live: int
-    summary: dict[str, Any]
-    later_runs: int
-
-    @property
-    def remaining(self) -> int:
-        """The rows of the table if these were retired."""
-        return self.live - self.rows
+    bucket: str
+    key: str
+    dataset: str | None
+    problems: int
+    codes: tuple[str, ...]
 
 
 def page_of_runs(connection: Connection, asked: RunFilter, *, folds: bool) -> RunsPage:
@@ -70,6 +60,17 @@ def page_of_runs(connection: Connection, asked: RunFilter, *, folds: bool) -> Ru
     gaps = folded(connection, asked, ids) if folds else []
     is_complete = len(runs) < asked.limit
     return RunsPage(tuple(_interleaved(gaps, runs)), None if is_complete else ids[-1])
+
+
+def oldest_at(shown: RunsPage) -> datetime | None:
+    """When the last run of the page began; None if it is empty."""
+    if not shown.lines:
+        return None
+    last = shown.lines[-1]
+    if isinstance(last, FoldedRuns):
+        return last.first_at
+    found: datetime = last["started_at"] or last["requested_at"]
+    return found
 
 
 def _interleaved(
@@ -88,24 +89,16 @@ def neighbors(connection: Connection, run_id: int) -> tuple[int | None, int | No
     return row.earlier, row.later
 
 
-def hold(connection: Connection, dataset: str) -> HeldRetirements | None:
-    """The held retirements of the dataset; None if there are none."""
-    row = connection.execute(text(_HOLD), {"dataset": dataset}).one_or_none()
-    if row is None:
-        return None
-    return HeldRetirements(**{**row._mapping, "summary": row.summary or {}})  # noqa: SLF001 - its public name
+def faulty_objects(connection: Connection, run_id: int) -> list[FaultyOfRun]:
+    """The objects with the most problems among the first that the run found."""
+    limits = {"most": MOST_PROBLEMS, "objects": FAULTY_OBJECTS}
+    rows = connection.execute(text(_FAULTY), {"run_id": run_id, **limits})
+    return [
+        FaultyOfRun(row.bucket, row.key, row.dataset, row.problems, tuple(row.codes))
+        for row in rows
+    ]
 
 
-def held_keys(connection: Connection, dataset: str) -> Iterator[tuple[str, str, int]]:
-    """Every object whose rows are held: bucket, key and rows, in order."""
-    after = ("", "")
-    while True:
-        rows = connection.execute(
-            text(_HELD_KEYS),
-            {"dataset": dataset, "bucket": after[0], "key": after[1], "limit": HELD_KEYS},
-        ).all()
-        for row in rows:
-            yield row.bucket, row.key, row.rows
-        if len(rows) < HELD_KEYS:
-            return
-        after = (rows[-1].bucket, rows[-1].key)
+def open_holds(connection: Connection) -> list[str]:
+    """The datasets with held retirements."""
+    return list(connection.scalars(text(_OPEN_HOLDS)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -60,6 +61,12 @@ class InstanceFacts:
     file: StoredFile | None
     incidents: tuple[IncidentLine, ...]
     alerts: tuple[AlertLine, ...]
+
+    @property
+    def delivered(self) -> AlertLine | None:
+        """The alert that the receiver accepted last."""
+        sent = [one for one in self.alerts if one.sent_at is not None]
+        return max(sent, key=attrgetter("sent_at"), default=None)
 
 
 def stored(connection: Connection) -> InstanceFacts:

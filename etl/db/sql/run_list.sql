@@ -16,24 +16,30 @@ WHERE (CAST(:before AS bigint) IS NULL OR id < :before)
 ORDER BY id DESC LIMIT :limit
 
 -- name: folded
--- The event runs between two ids that are not listed; those of earlier versions have fewer
--- counters. Parameters: :after, :before (may be null).
-SELECT count(*) AS runs, min(id) AS first_id, max(id) AS last_id, min(started_at) AS first_at,
-       max(finished_at) AS last_at, avg(finished_at - started_at) AS took,
-       coalesce(sum(added + modified + removed), 0) AS objects,
-       coalesce(sum(rows_read), 0) AS rows_read,
-       coalesce(sum(inserted + updated + restored + retired), 0) AS rows_changed
-FROM run CROSS JOIN LATERAL (
-    SELECT coalesce(CAST(counts->>'objects_added' AS bigint), 0) AS added,
-           coalesce(CAST(counts->>'objects_modified' AS bigint), 0) AS modified,
-           coalesce(CAST(counts->>'objects_removed' AS bigint), 0) AS removed,
-           coalesce(CAST(counts->>'rows_read' AS bigint), 0) AS rows_read,
-           coalesce(CAST(counts->>'rows_inserted' AS bigint), 0) AS inserted,
-           coalesce(CAST(counts->>'rows_updated' AS bigint), 0) AS updated,
-           coalesce(CAST(counts->>'rows_restored' AS bigint), 0) AS restored,
-           coalesce(CAST(counts->>'rows_retired' AS bigint), 0) AS retired
-) AS counted
-WHERE id > :after AND (CAST(:before AS bigint) IS NULL OR id < :before) AND uneventful
+-- The event runs in each gap between two ids that are listed; those of earlier versions have fewer
+-- counters. Parameters: arrays :after and :before; the first of :before may be null.
+SELECT found.*
+FROM unnest(CAST(:after AS bigint[]), CAST(:before AS bigint[])) WITH ORDINALITY
+    AS gap (after, before, place)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS runs, min(id) AS first_id, max(id) AS last_id, min(started_at) AS first_at,
+           max(finished_at) AS last_at, avg(finished_at - started_at) AS took,
+           coalesce(sum(added + modified + removed), 0) AS objects,
+           coalesce(sum(rows_read), 0) AS rows_read,
+           coalesce(sum(inserted + updated + restored + retired), 0) AS rows_changed
+    FROM run CROSS JOIN LATERAL (
+        SELECT coalesce(CAST(counts->>'objects_added' AS bigint), 0) AS added,
+               coalesce(CAST(counts->>'objects_modified' AS bigint), 0) AS modified,
+               coalesce(CAST(counts->>'objects_removed' AS bigint), 0) AS removed,
+               coalesce(CAST(counts->>'rows_read' AS bigint), 0) AS rows_read,
+               coalesce(CAST(counts->>'rows_inserted' AS bigint), 0) AS inserted,
+               coalesce(CAST(counts->>'rows_updated' AS bigint), 0) AS updated,
+               coalesce(CAST(counts->>'rows_restored' AS bigint), 0) AS restored,
+               coalesce(CAST(counts->>'rows_retired' AS bigint), 0) AS retired
+    ) AS counted
+    WHERE id > gap.after AND id < coalesce(gap.before, 9223372036854775807) AND uneventful
+) AS found
+ORDER BY place
 
 -- name: before
 -- The live rows by dataset after the commit before that of a run. Parameter: :finished_at.
