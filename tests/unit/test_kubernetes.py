@@ -129,6 +129,13 @@ def test_every_image_has_the_tag_of_this_version(resources: list[Resource]):
         assert tag == __version__, name
 
 
+def test_every_part_names_the_tag_of_this_version():
+    """Also those whose tag another part overrides."""
+    for path in FOLDER.rglob("kustomization.yaml"):
+        images = yaml.safe_load(path.read_text("utf-8")).get("images", [])
+        assert {one["newTag"] for one in images} <= {__version__}, path
+
+
 def test_pods_run_as_the_user_of_the_image(resources: list[Resource]):
     ((user, group),) = re.findall(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
     for name, template in pod_templates(resources).items():
@@ -197,6 +204,11 @@ def test_cronjob_replaces_the_scheduler():
     assert run["spec"]["schedule"] == f"*/{interval} * * * *"
     (container,) = pod_containers(pod_templates(found)["bucketline-run"]["spec"])
     assert [parse(line) for line in lines_of(container)] == [["run"], ["images"]]
+
+
+def test_every_deployment_selects_its_own_pods_alone(resources: list[Resource]):
+    for name, one in of_kind(resources, "Deployment").items():
+        assert selected(one["spec"]["selector"], resources) == {name}
 
 
 def test_one_scheduler_ends_before_the_next_one_starts():
