@@ -8,7 +8,6 @@ and deleted after it. An image's metadata is written only once all of its thumbn
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections import Counter
 from contextlib import ExitStack, closing, contextmanager
@@ -26,6 +25,7 @@ from etl.images.rows import IndexedImage, thumbnail_key
 from etl.images.store import ThumbnailStore
 from etl.model.errors import ConfigurationError, EtlError, ObjectStoreUnavailable, UnreadableObject
 from etl.model.values import ImageState
+from etl.runtime.cores import usable_cores
 from etl.runtime.logs import get_logger
 from etl.runtime.pools import map_ahead, map_in_threads
 from etl.runtime.sandbox import Killed, OutOfMemory, OutOfTime, Sandbox, WorkFailed
@@ -133,7 +133,7 @@ class ThumbnailIndexer:
         with connection.begin():
             buckets = waiting.buckets(connection, self._settings)
         failures: list[EtlError] = []
-        with closing(self._sandbox(_cores())) as sandbox:
+        with closing(self._sandbox(usable_cores())) as sandbox:
             for bucket in buckets:
                 try:
                     self._process_all(connection, sandbox, bucket, pending(bucket), counts)
@@ -156,7 +156,7 @@ class ThumbnailIndexer:
             decoded = map_ahead(
                 lambda source: self._process(sandbox, window, bucket, source),
                 pending,
-                2 * _cores(),  # half of them fetch while the others decode
+                2 * usable_cores(),  # half of them fetch while the others decode
             )
             stack.callback(decoded.close)
             chunks = iter(lambda: list(islice(decoded, self._chunk_images)), [])
@@ -293,11 +293,6 @@ class _Window:
             with self._freed:
                 self._left += taken
                 self._freed.notify_all()
-
-
-def _cores() -> int:
-    """Return the number of CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _too_many_bytes(source: SourceObject, max_bytes: int) -> Examined:
