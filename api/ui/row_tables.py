@@ -15,8 +15,8 @@ from api.rows import cursors, images
 from api.rows.shapes import retired_rows
 from api.state.services import services
 from api.ui import row_view
-from api.ui.dataset_frame import frame
-from api.ui.parameters import given
+from api.ui.dataset_frame import frame, head
+from api.ui.parameters import address, given
 from api.ui.queries import rows as queries
 from api.ui.render import page
 from etl.db.engine import schemas_of
@@ -63,6 +63,7 @@ def table(dataset: str, kind: str) -> Response:
                 f"The dataset {dataset!r} has no attachments.",
                 "Its datasets file declares them under `attachments`.",
             )
+        top = head(connection, found)
         is_live = kind != "retired"
         schema = schemas_of(shared.engine).data
         shape = found.shape if is_live else retired_rows(found.installed, schema)
@@ -78,7 +79,8 @@ def table(dataset: str, kind: str) -> Response:
         title=f"{dataset}: {kind}",
         json_url=_api_url(dataset, asked, is_retired=not is_live, limit=asked.query.limit),
         frame=found,
-        tabs=found.tabs(f"ui.rows.{TABLES[kind]}"),
+        head=top,
+        tabs=top.tabs(f"ui.rows.{TABLES[kind]}"),
         kind=kind,
         asked=asked,
         rows=shown,
@@ -86,20 +88,20 @@ def table(dataset: str, kind: str) -> Response:
         about=None if about is None else queries.rounded(about),
         applied=row_view.applied(asked, path),
         clear_url=path,
-        first_url=row_view.address(path, row_view.changed(asked.pairs)) if given("after") else None,
+        first_url=address(path, row_view.changed(asked.pairs)) if given("after") else None,
         next_url=None
         if following is None
-        else row_view.address(path, [*row_view.changed(asked.pairs), ("after", following)]),
+        else address(path, [*row_view.changed(asked.pairs), ("after", following)]),
         limits=[
-            (one, row_view.address(path, row_view.changed(asked.pairs, limit=one)))
+            (one, address(path, row_view.changed(asked.pairs, limit=one)))
             for one in row_view.LIMITS
         ],
-        every_url=row_view.address(path, row_view.changed(asked.pairs, fields="*")),
+        every_url=address(path, row_view.changed(asked.pairs, fields="*")),
         conditions=list(row_view.CONDITIONS.items()),
         choices=_choices(asked),
-        rest=row_view.address("", row_view.changed(asked.pairs)).removeprefix("?"),
+        rest=address("", row_view.changed(asked.pairs)).removeprefix("?"),
         picks=[
-            (label, row_view.address(path, [*row_view.changed(asked.pairs), (column, value)]))
+            (label, address(path, [*row_view.changed(asked.pairs), (column, value)]))
             for column in map(row_view.filter_named, found.attached)
             for label, value in (
                 (f"With {column}", "is.not_null"),
@@ -109,7 +111,7 @@ def table(dataset: str, kind: str) -> Response:
         exports=[
             (
                 name,
-                row_view.address(
+                address(
                     url_for("ui.rows.export_rows", dataset=dataset, kind=name), exported(asked)
                 ),
             )
@@ -129,7 +131,7 @@ def _head(asked: AskedRows, path: str, name: str) -> tuple[str, str, str | None,
     if name not in asked.sortable:
         return printable(name), kind, None, None
     sort = f"-{name}" if order == "ascending" else name
-    url = row_view.address(path, row_view.changed(asked.pairs, sort=sort))
+    url = address(path, row_view.changed(asked.pairs, sort=sort))
     return printable(name), kind, url, order
 
 
@@ -150,7 +152,7 @@ def _api_url(dataset: str, asked: AskedRows, *, is_retired: bool, **parameters: 
     endpoint = "rows.list_retired_rows" if is_retired else "rows.list_rows"
     url = url_for(endpoint, dataset=dataset, _external=True)
     added = [(name, str(value)) for name, value in parameters.items()]
-    return row_view.address(url, [*exported(asked), *added])
+    return address(url, [*exported(asked), *added])
 
 
 def _lines(url: str, table: str) -> list[tuple[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlencode
 
 from flask import request
 
@@ -14,13 +13,13 @@ from api.rows import requests
 from api.rows.conditions import ColumnFilters, Condition
 from api.rows.requests import row_query
 from api.state.services import services
-from api.ui.parameters import given, number
+from api.ui.parameters import address, given, number
 from etl.db.dataset_names import PLACE, RETIRED_AT, indexes
 from etl.model.safe_text import printable
 from etl.model.types import Operator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from api.rows.query import RowQuery
     from api.rows.shapes import RowShape
@@ -170,15 +169,6 @@ def _ordered_by(shape: RowShape, sort: str) -> RowShape:
 
 
 # -- URLs
-
-
-def address(path: str, pairs: Iterable[tuple[str, str]]) -> str:
-    """The URL of a page with these parameters.
-
-    Names of columns may be those of url_for's own arguments, so it cannot add them.
-    """
-    query = urlencode(list(pairs))
-    return f"{path}?{query}" if query else path
 
 
 def changed(pairs: Pairs, **changes: object) -> Pairs:

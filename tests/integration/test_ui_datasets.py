@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,6 +14,7 @@ import pytest
 from pyarrow import parquet
 from sqlalchemy import text
 
+from api.ui.render import query
 from etl.model.dataset import Constraints, Dataset, Field, FieldType
 from etl.model.values import Trigger
 from tests.conftest import TestBucket
@@ -96,8 +98,8 @@ def test_a_dataset_shows_what_is_declared_and_what_is_not(
     assert seen.h1 == "users"
     assert "2 rows from 1 object" in seen.text
     assert "birthdate date, from birthts date" in seen.text
-    assert "branch not declared _extra" in seen.text
-    assert "values not computed yet" in seen.text
+    assert "branch not declared in 1 row _extra" in seen.text
+    assert "values are being computed" in seen.text
     form = seen.form("/statistics")
     assert client.post(form.action, data=form.fields, headers=BROWSER).status_code == 303
     computed = visit(client, "/ui/datasets/users")
@@ -112,12 +114,47 @@ def test_the_users_are_counted_by_age_again_when_they_change(
     bucket.user("1.csv", birthts=0)  # 56 years on the day of the tests
     bucket.user("2.csv", birthts=946_684_800_000)  # 26
     manager.run(Trigger.CLI)
-    seen = visit(client, "/ui/datasets/users")
+    assert "50 to 59" not in visit(client, "/ui/datasets/users").text
+    seen = panel_of(client)
     assert "20 to 29 1 30 to 39 0 40 to 49 0 50 to 59 1" in seen.text
-    assert "with picture, 0 without, 2" in seen.text
+    assert "with picture, 0 without, 2 mean age 41.0 years" in seen.text
+    assert seen.text.partition("Age")[2] in visit(client, "/ui/datasets/users").text
     bucket.user("3.csv", birthts=0)
     manager.run(Trigger.CLI)
-    assert "50 to 59 2" in visit(client, "/ui/datasets/users").text
+    assert "50 to 59 1" in visit(client, "/ui/datasets/users").text  # as of the first run
+    assert "50 to 59 2" in panel_of(client).text
+    groups = client.get("/datasets/users/stats").get_json()["columns"]["age"]
+    assert set(groups) == {"nulls", "distinct", "min", "max"}
+
+
+def panel_of(client: FlaskClient) -> Seen:
+    """The panel that computes the statistics of the users, which their page loads."""
+    (url,) = (one for one in visit(client, "/ui/datasets/users").loaded if "/columns" in one)
+    seen = visit(client, url)
+    assert not [one for one in seen.loaded if "/columns" in one]
+    return seen
+
+
+def test_statistics_of_a_large_table_are_computed_only_on_request(
+    client: FlaskClient, manager: DataManager, bucket: TestBucket, engine: Engine
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE dataset_tally SET rows = 1000000"))
+    seen = visit(client, "/ui/datasets/users")
+    assert "values not computed yet" in seen.text
+    assert not [one for one in seen.loaded if "/columns" in one]
+    assert "Compute now" in seen.form("/statistics").buttons
+
+
+def test_the_chart_begins_with_the_rows_before_its_first_hour(
+    client: FlaskClient, manager: DataManager, bucket: TestBucket
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    seen = visit(client, "/ui/datasets/users")
+    assert "Rows of users over 30 days: from 0 to 1" in seen.response.text
 
 
 def test_a_dataset_that_does_not_exist_is_not_found(client: FlaskClient):
@@ -201,6 +238,25 @@ def test_columns_may_have_any_name(client: FlaskClient, engine: Engine):
         assert f"{column} is not empty" in seen.text
         expected = 0 if column == "_external" else 30
         assert len(all_keys(client, response.location)) == expected
+
+
+def test_a_link_that_changes_a_parameter_keeps_one_with_the_name_of_an_argument(
+    client: FlaskClient,
+):
+    with client.application.test_request_context("/ui/datasets/odd/rows?dataset=eq.b&_external=a"):
+        assert query(after="1") == "/ui/datasets/odd/rows?dataset=eq.b&_external=a&after=1"
+        assert query(dataset=None, _external=None) == "/ui/datasets/odd/rows"
+
+
+def test_pages_of_the_api_follow_a_filter_of_a_column_named_dataset(
+    client: FlaskClient, engine: Engine
+):
+    install(engine, ODD)
+    put_rows(engine, ODD, *({"id": str(number), "dataset": "b"} for number in range(3)))
+    response = client.get("/datasets/odd/rows?dataset=eq.b&limit=2")
+    assert len(response.get_json()) == 2
+    (following,) = re.findall("<(.+)>; rel=.?next", response.headers["Link"])
+    assert [one["id"] for one in client.get(following).get_json()] == ["2"]
 
 
 def test_rows_without_a_key_are_named_by_their_place(client: FlaskClient, engine: Engine):
