@@ -129,6 +129,10 @@ def _shown(connection: Connection, found: DatasetFrame, top: DatasetHead) -> dic
     """The columns with their statistics as far as they are known, and the charts."""
     start = now() - timedelta(days=DAYS)
     hours = queries.rows_since(connection, found.name, start)
+    is_young = len(hours) > 1 and not hours[0].rows
+    if is_young:  # it had no rows before
+        hours = hours[1:]
+        start = hours[0].hour
     saved = statistics.latest(connection, found.name)
     version = figures.version_of(found.catalog, found.installed, services().today())
     return {
@@ -141,9 +145,10 @@ def _shown(connection: Connection, found: DatasetFrame, top: DatasetHead) -> dic
         "hours": hours,
         "chart": charts.steps(
             [((one.hour - start).total_seconds(), one.rows) for one in hours],
-            timedelta(days=DAYS).total_seconds(),
+            (now() - start).total_seconds(),
         ),
         "start": start,
+        "is_young": is_young,
         "ages": figures.age_groups(saved, found.shape),
     }
 
@@ -158,7 +163,10 @@ def _columns(found: DatasetFrame, saved: statistics.Statistics | None) -> list[d
             "declared": _declared(one, dataset),
             "sql": one["sql"],
             "figures": known.get(one["name"]),
-            "ends": [cell(known.get(one["name"], {}).get(end)) for end in ("min", "max")],
+            "ends": [
+                cell(known.get(one["name"], {}).get(end), found.shape.columns[one["name"]].type)
+                for end in ("min", "max")
+            ],
         }
         for one in columns_of(found.installed)
         if one["kind"] != "system"

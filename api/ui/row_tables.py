@@ -100,14 +100,7 @@ def table(dataset: str, kind: str) -> Response:
         conditions=list(row_view.CONDITIONS.items()),
         choices=_choices(asked),
         rest=address("", row_view.changed(asked.pairs)).removeprefix("?"),
-        picks=[
-            (label, address(path, [*row_view.changed(asked.pairs), (column, value)]))
-            for column in map(row_view.filter_named, found.attached)
-            for label, value in (
-                (f"With {column}", "is.not_null"),
-                (f"Without {column}", "is.null"),
-            )
-        ],
+        picks=_picks(found, asked, path),
         exports=[
             (
                 name,
@@ -122,6 +115,20 @@ def table(dataset: str, kind: str) -> Response:
         lines=_lines(_api_url(dataset, asked, is_retired=not is_live), found.table),
         captions=[_caption(asked, row) for row in shown],
     )
+
+
+def _picks(found: DatasetFrame, asked: AskedRows, path: str) -> list[tuple[str, str]]:
+    """Links that add a filter: rows with and without an image."""
+    pairs = row_view.changed(asked.pairs)
+    picks = []
+    for column in found.attached:
+        name = "picture" if len(found.attached) == 1 else printable(column)
+        for label, value in ((f"With {name}", "is.not_null"), (f"Without {name}", "is.null")):
+            added = (row_view.filter_named(column), value)
+            picks.append(
+                (label, address(path, [*(one for one in pairs if one[0] != added[0]), added]))
+            )
+    return picks
 
 
 def _head(asked: AskedRows, path: str, name: str) -> tuple[str, str, str | None, str | None]:
@@ -210,7 +217,7 @@ def _shown_row(  # noqa: PLR0913 - what a row is shown with
     return ShownRow(
         printable(name),
         row_url(found.name, name) if is_live else None,
-        {one: row_view.cell(value) for one, value in row.items()},
+        {one: row_view.cell(value, shape.columns[one].type) for one, value in row.items()},
         row["_source_key"],
         row["_source_line"],
         row["_run_id"],

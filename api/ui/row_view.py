@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from api.rows.query import RowQuery
     from api.rows.shapes import RowShape
     from etl.model.dataset import Dataset
+    from etl.model.types import SqlType
 
 PARAMETERS = (*requests.PARAMETERS, "sort")
 LIMITS = (20, 100, 500)
@@ -51,6 +52,8 @@ _SYMBOLS = {
     Operator.IS: "is",
 }
 _DESCENDING = "-"
+_TIMES = {"timestamptz", "timestamp"}
+_NO_FRACTION = ".000000"
 _NUMBERS = {"smallint", "integer", "bigint", "numeric", "real", "double precision"}
 _INEXACT = "real"  # a page cannot go on after one, because it is compared as another number
 
@@ -219,10 +222,15 @@ def _words(one: Condition, text: str) -> str:
 # -- cells
 
 
-def cell(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
-    """A value as text that cannot forge what is around it; None if it is empty."""
+def cell(value: Any, type_: SqlType | None = None) -> str | None:  # noqa: ANN401 - any JSON value
+    """A value as text that cannot forge what is around it; None if it is empty.
+
+    A time of this type has no fraction of a second if that is zero.
+    """
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if type_ is not None and type_.name in _TIMES:
+        text = text.replace(_NO_FRACTION, "")
     shown = printable(text[: MOST_CHARACTERS + 1])
     return shown if len(text) <= MOST_CHARACTERS else shown[:MOST_CHARACTERS] + "…"

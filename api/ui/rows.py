@@ -17,6 +17,7 @@ from api.rows import cursors, images, single, streaming
 from api.rows.formats import ROW_FORMATS
 from api.rows.query import RowQuery
 from api.rows.shadowed import ShadowedReader
+from api.rows.shapes import live_rows
 from api.rows.values import WrongValue
 from api.security.auth import OF_PATH, needs
 from api.state.services import services
@@ -184,6 +185,7 @@ def _shadowed(
     """A shadowed row, and in which values it differs from the live one."""
     found: dict[str, Any] = json.loads(text, parse_float=str)
     dataset, row = installed.dataset, found["row"]
+    columns = live_rows(installed, schemas_of(services().engine).data).columns
     key = [key_text(row[name]) for name in dataset.primary_key]
     name = key[0] if len(key) == 1 else ",".join(quote(one, safe="") for one in key)
     rest = [one for one in row if one not in dataset.primary_key]
@@ -192,7 +194,7 @@ def _shadowed(
         **found,
         "name": printable(name),
         "url": row_url(dataset.name, name),
-        "values": [(one, row_view.cell(row[one])) for one in differs],
+        "values": [(one, row_view.cell(row[one], columns[one].type)) for one in differs],
         "modified_at": datetime.fromisoformat(found["last_modified"]),
         "why": _REASONS[found["lost_by"]].format(prefer=dataset.prefer),
     }
