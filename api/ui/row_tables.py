@@ -15,6 +15,7 @@ from api.rows import cursors, images
 from api.rows.shapes import retired_rows
 from api.state.services import services
 from api.ui import row_view
+from api.ui.copied_lines import copied_lines
 from api.ui.dataset_frame import frame, head
 from api.ui.parameters import address, given
 from api.ui.queries import rows as queries
@@ -112,7 +113,11 @@ def table(dataset: str, kind: str) -> Response:
         ]
         if is_live
         else [],
-        lines=_lines(_api_url(dataset, asked, is_retired=not is_live), found.table),
+        lines=copied_lines(
+            _api_url(dataset, asked, is_retired=False), found.installed.dataset.table
+        )
+        if is_live
+        else [],
         captions=[_caption(asked, row) for row in shown],
     )
 
@@ -160,20 +165,6 @@ def _api_url(dataset: str, asked: AskedRows, *, is_retired: bool, **parameters: 
     url = url_for(endpoint, dataset=dataset, _external=True)
     added = [(name, str(value)) for name, value in parameters.items()]
     return address(url, [*exported(asked), *added])
-
-
-def _lines(url: str, table: str) -> list[tuple[str, str]]:
-    """The lines that read these rows with other tools; `url` is without a format."""
-    joint = "&" if "?" in url else "?"
-    parquet, arrow = (json.dumps(f"{url}{joint}format={one}") for one in ("parquet", "arrow"))
-    opened = "from urllib.request import urlopen;"
-    rows = f"rows = pyarrow.ipc.open_stream(urlopen({arrow}))"
-    return [
-        ("pandas", f"pd.read_parquet({parquet})"),
-        ("polars", f"{opened} pl.read_parquet(urlopen({parquet}).read())"),
-        ("DuckDB", f'{opened} {rows}; duckdb.sql("SELECT * FROM rows")'),
-        ("SQL, all rows", f"SELECT * FROM {table};"),
-    ]
 
 
 def _caption(asked: AskedRows, row: ShownRow) -> str:

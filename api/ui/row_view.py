@@ -222,15 +222,20 @@ def _words(one: Condition, text: str) -> str:
 # -- cells
 
 
-def cell(value: Any, type_: SqlType | None = None) -> str | None:  # noqa: ANN401 - any JSON value
+def cell(
+    value: Any,  # noqa: ANN401 - any JSON value
+    type_: SqlType | None = None,
+    most: int = MOST_CHARACTERS,
+) -> str | None:
     """A value as text that cannot forge what is around it; None if it is empty.
 
-    A time of this type has no fraction of a second if that is zero.
+    A time of this type has no fraction of a second if that is zero. A text of more than `most`
+    characters is cut.
     """
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     if type_ is not None and type_.name in _TIMES:
         text = text.replace(_NO_FRACTION, "")
-    shown = printable(text[: MOST_CHARACTERS + 1])
-    return shown if len(text) <= MOST_CHARACTERS else shown[:MOST_CHARACTERS] + "…"
+    shown = printable(text[: most + 1])
+    return shown if len(text) <= most else shown[:most] + "…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
@@ -33,6 +34,7 @@ from etl.db.engine import schemas_of
 from etl.db.shadowed import Place
 from etl.model.roles import Role
 from etl.model.safe_text import printable
+from etl.model.types import SqlType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from etl.storage.objects import ObjectInfo
 
 SHADOWED_ROWS = 50
+_UNTYPED = SqlType("text")
 _CACHE = {"Cache-Control": "private, no-cache"}
 _REASONS = {
     "prefer": "its {prefer} is not the greatest",
@@ -269,16 +272,17 @@ def _values(
     dataset = found.installed.dataset
     notes = {one.name: f"from {one.source}" for one in dataset.derived}
     notes |= dict.fromkeys(found.attached, "joined by name")
-    rows = [(name, value, notes.get(name, "")) for name, value in values.items()]
-    rows += [(name, value, "not declared") for name, value in (extra or {}).items()]
+    columns = found.shape.columns
+    rows = [(name, columns[name].type, one, notes.get(name, "")) for name, one in values.items()]
+    rows += [(name, _UNTYPED, one, "not declared") for name, one in (extra or {}).items()]
     return [
         {
             "column": printable(name),
-            "value": _full(value),
+            "value": row_view.cell(value, type_, sys.maxsize),
             "cell": _cell(cells.get(name)),
             "note": note,
         }
-        for name, value, note in rows
+        for name, type_, value, note in rows
     ]
 
 
@@ -287,13 +291,6 @@ def _cell(text: str | None) -> str | None:
     if text is None:
         return None
     return printable(text if text == text.strip() else json.dumps(text, ensure_ascii=False))
-
-
-def _full(value: object) -> str | None:
-    """A value without a limit of its length."""
-    if value is None:
-        return None
-    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _line_with_header(found: DatasetFrame, row: SingleRow, lineage: RowOrigin) -> SourceLines:

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import ast
 import csv
+import html
 import io
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import urlopen
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from pydantic import SecretStr
 from sqlalchemy import text
 
+from api import create_app
 from api.ui.render import query
 from etl.model.dataset import Constraints, Dataset, Field, FieldType
+from etl.model.roles import Role, entry_for, new_key
 from etl.model.values import Trigger
 from tests.conftest import TestBucket
 from tests.dataset_rows import install, put_rows
+from tests.processes import serving
 from tests.sample_datasets import ORDERS, PARTS, READINGS
-from tests.ui_client import BROWSER, Seen, visit
+from tests.ui_client import BROWSER, Seen, send, visit
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
     from sqlalchemy import Engine
 
+    from etl.settings import Settings
     from etl.sync.manager import DataManager
 
 # Columns with the names of parameters, of the dataset's own argument, and with quotes.
@@ -149,12 +157,20 @@ def test_statistics_of_a_large_table_are_computed_only_on_request(
 
 
 def test_the_chart_begins_with_the_rows_before_its_first_hour(
-    client: FlaskClient, manager: DataManager, bucket: TestBucket
+    client: FlaskClient, manager: DataManager, bucket: TestBucket, engine: Engine
 ):
     bucket.user("1.csv")
     manager.run(Trigger.CLI)
     seen = visit(client, "/ui/datasets/users")
-    assert "Rows of users over 30 days: from 0 to 1" in seen.response.text
+    assert re.search("Rows of users since .+ UTC: from 1 to 1", seen.response.text)
+    assert "Rows since" in seen.text
+    bucket.user("2.csv")
+    manager.run(Trigger.CLI)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE dataset_hour SET rows = 9, rows_inserted = 2"))
+    seen = visit(client, "/ui/datasets/users")
+    assert re.search("Rows of users since .+ UTC: from 7 to 9", seen.response.text)
+    assert "Rows, last 30 days" in seen.text
 
 
 def test_a_dataset_that_does_not_exist_is_not_found(client: FlaskClient):
@@ -303,12 +319,46 @@ def test_what_is_shown_can_be_saved_as_a_file(client: FlaskClient):
 
 
 @pytest.mark.usefixtures("orders")
-def test_lines_to_copy_read_the_same_rows(client: FlaskClient):
-    seen = visit(client, "/ui/datasets/orders/rows?rank=gte.63")
-    line = next(one for one in seen.text.split() if one.startswith("pd.read_parquet("))
-    url = json.loads(line.removeprefix("pd.read_parquet(").removesuffix(")"))
-    table = parquet.read_table(pa.BufferReader(client.get(url).data))
-    assert table["order_id"].to_pylist() == ["o063", "o064"]
+def test_lines_to_copy_read_the_same_rows(settings: Settings, engine: Engine):
+    with (
+        serving(settings) as (host, port, _),
+        urlopen(f"http://{host}:{port}/ui/datasets/orders/rows?rank=gte.63") as page,
+    ):
+        lines = dict(
+            re.findall(
+                r"<h3>(.+?)</h3><code class=.copy.>(.+?)</code>", page.read().decode(), re.DOTALL
+            )
+        )
+        found = {
+            name: executed(html.unescape(code)) for name, code in lines.items() if "SQL" not in name
+        }
+        assert found["pandas"]["order_id"].to_list() == ["o063", "o064"]
+        assert found["polars"]["order_id"].to_list() == ["o063", "o064"]
+        assert [row[0] for row in found["DuckDB"].fetchall()] == ["o063", "o064"]
+    with engine.connect() as connection:
+        assert len(connection.execute(text(lines["SQL, all rows"])).all()) == 65
+
+
+def executed(code: str) -> Any:  # noqa: ANN401 - a table of any library
+    """The value of the last line."""
+    names: dict[str, Any] = {}
+    *before, last = ast.parse(code).body
+    assert isinstance(last, ast.Expr)
+    exec(compile(ast.Module(before, []), "lines", "exec"), names)  # noqa: S102 - our own lines
+    return eval(compile(ast.Expression(last.value), "line", "eval"), names)  # noqa: S307 - our own line
+
+
+def test_lines_to_copy_name_the_key_and_quote_the_table(settings: Settings, engine: Engine):
+    install(engine, READINGS)
+    key = new_key()
+    entry = entry_for("reader", Role.READER, key)
+    app = create_app(settings.model_copy(update={"api_keys": SecretStr(str(entry))}))
+    client = app.test_client()
+    send(client, visit(client, "/ui/sign-in"), "/sign-in", key=key)
+    seen = visit(client, "/ui/datasets/readings/rows")
+    assert seen.text.count('{"Authorization": "Bearer KEY"}') == 3
+    assert 'SELECT * FROM public."Readings";' in seen.text
+    app.extensions["bucketline"].engine.dispose()
 
 
 def test_a_gallery_is_only_of_datasets_with_attachments(client: FlaskClient, engine: Engine):
