@@ -16,8 +16,9 @@ _TABLES = (
 )
 _SHAPE = (
     "SELECT attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull"
-    " FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid WHERE attnum > 0"
-    " AND relnamespace IN ('public'::regnamespace, current_schema::regnamespace) ORDER BY 1, 2"
+    " FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid"
+    " WHERE attnum > 0 AND NOT attisdropped AND relnamespace IN"
+    " ('public'::regnamespace, current_schema::regnamespace) ORDER BY 1, 2"
 ).replace("::", r"\:\:")
 
 

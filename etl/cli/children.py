@@ -71,6 +71,10 @@ class Children:
         """The path of the child's log."""
         return self._children[name].log
 
+    def output(self, name: str) -> str:
+        """The end of what the child's current process has written."""
+        return self._children[name].output()
+
     def is_overdue(self, name: str, seconds: float) -> bool:
         """Whether the child's current process has run for longer than `seconds`."""
         return self._children[name].restarting.has_run_for(seconds)

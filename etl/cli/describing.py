@@ -23,7 +23,7 @@ from etl.read.compression import expanded
 from etl.read.describe.block import DatasetPlace, block, comment
 from etl.read.describe.columns import Correction, describe
 from etl.read.describe.correct import corrected, errors
-from etl.read.describe.place import dataset_name, with_hive_folders
+from etl.read.describe.place import dataset_name, with_hive_folders, without_others
 from etl.read.describe.sample import (
     SampledObject,
     bounds,
@@ -95,9 +95,10 @@ def describe_objects(
     """
     place = _with_format(place, sampled)
     _check_sheet(place, sampled)
-    objects, unread = _with_same_header(*_read(sampled, place))
+    objects, unread = _alike(*_read(sampled, place))
     if not objects:
         raise _unreadable(unread[0])
+    place = replace(place, include=without_others(place.include, *_keys(objects, unread)))
     if not any(one.rows and one.columns for one in objects):
         raise _without_rows(objects[0])
     place = _with_dialect(_with_hive(place, objects), objects)
@@ -232,10 +233,16 @@ def _with_member(place: DatasetPlace, one: SampledObject) -> DatasetPlace:
     return replace(place, member=member, notes=(*place.notes, note))
 
 
-def _with_same_header(
+def _keys(
+    objects: Sequence[SampledObject], unread: Sequence[Problem]
+) -> tuple[list[str], list[str]]:
+    return [one.key for one in objects], [one.key for one in unread]
+
+
+def _alike(
     objects: list[SampledObject], unread: list[Problem]
 ) -> tuple[list[SampledObject], list[Problem]]:
-    """The objects whose rows are in the same place as those of the first; problems of others."""
+    """The objects that may be of one dataset with the first; problems of the others."""
     others = {one.key: _difference(one, objects[0]) for one in objects[1:]}
     problems = [
         Problem(
@@ -251,7 +258,7 @@ def _with_same_header(
 
 
 def _difference(one: SampledObject, first: SampledObject) -> str:
-    """How the place of an object's rows differs from that of the first one; empty if equal."""
+    """How the place or all columns of an object differ from the first one's; empty if alike."""
     own, other, key = one.head, first.head, printable(first.key)
     if own.header_row != other.header_row:
         return (
@@ -259,10 +266,14 @@ def _difference(one: SampledObject, first: SampledObject) -> str:
             f" {other.header_row}."
         )
     if own.member == other.member:
-        return ""
+        return "" if _folded(one) & _folded(first) else f"It has no column of {key}."
     if own.member is not None:
         return f"Its rows are in the array {toml(own.member)}, unlike those of {key}."
     return f"Its rows are not in the array {toml(other.member or '')}, unlike those of {key}."
+
+
+def _folded(one: SampledObject) -> set[str]:
+    return {header.strip().casefold() for header in one.columns}
 
 
 def _is_tsv(place: DatasetPlace, key: str) -> bool:

@@ -104,6 +104,12 @@ def problem_count(count: int, width: int = LABEL_WIDTH) -> Lines:
     return [sentence(line, "yellow")] if count else []
 
 
+def open_problems(count: int) -> Lines:
+    """The problems that are open though the last run has found none."""
+    line = f"{counted(count, 'problem')} {'is' if count == 1 else 'are'} open: `./run.sh problems`."
+    return [sentence(line, "yellow")] if count else []
+
+
 # -- up
 
 

@@ -75,14 +75,15 @@ def _cells(run: Mapping[str, Any]) -> list[str]:
 
 
 def _folded(gap: FoldedRuns) -> list[str]:
+    """A line for the runs of a gap; a single one has its number."""
     first, last = gap.first_at, gap.last_at
     until = f"{last:%H:%M:%S}" if last.date() == first.date() else _clock(last)
     numbers = (gap.objects, gap.rows_read, gap.rows_changed, 0)
     return [
-        f"{gap.runs:,} event {'run' if gap.runs == 1 else 'runs'}",
+        str(gap.first_id) if gap.runs == 1 else f"{gap.runs:,} event runs",
         "succeeded",
         "event",
-        f"{_clock(first)} to {until}",
+        _clock(first) if gap.runs == 1 else f"{_clock(first)} to {until}",
         f"{gap.took.total_seconds():.2f} s each" if gap.runs > 1 else _seconds(gap.took),
         *(f"{number:,}" for number in numbers),
         "",

@@ -16,6 +16,7 @@ from etl.cli.common import print_lines
 from etl.cli.run_watch import await_first_run, watching_runs
 from etl.cli.runs import installed_datasets
 from etl.db.engine import connect, translating
+from etl.db.problems import count_open_problems
 from etl.model.dataset import USERS
 from etl.model.errors import ConfigurationError, DatabaseUnavailable
 from etl.runtime.files import check_writable
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from etl.model.dataset import Dataset
     from etl.settings import Settings
 
-START_SECONDS = 30
+SLOW_SECONDS = 15
+START_SECONDS = 300  # with a cold disk and busy cores, imports alone can take a minute
 POLL_SECONDS = 0.1
 
 
@@ -146,6 +148,8 @@ def _report_first_run(context: _Context, engine: Engine, started: datetime, url:
     )
     if report is not None:
         print_lines(context.console, run_lines.report(report))
+        if not report.counts.problems:
+            print_lines(context.console, render.open_problems(_open_problems(engine)))
     if not context.stopping.is_set():
         datasets = _datasets(context.settings)
         print_lines(context.console, render.welcome(context.settings, url, datasets))
@@ -156,6 +160,13 @@ def _datasets(settings: Settings) -> list[Dataset]:
     with suppress(DatabaseUnavailable):
         return installed_datasets(settings) or [USERS]
     return [USERS]
+
+
+def _open_problems(engine: Engine) -> int:
+    """The number of open problems; 0 if the database is down, which the children report."""
+    with suppress(DatabaseUnavailable), translating(), engine.connect() as connection:
+        return count_open_problems(connection)
+    return 0
 
 
 @contextmanager
@@ -180,14 +191,19 @@ def _lock_file(local_dir: Path) -> FileLock:
 
 def _await_url(context: _Context, url_file: Path) -> str | None:
     """The API's URL as soon as it listens; None when `up` was stopped before."""
+    children, is_slow = context.children, False
     while not context.stopping.wait(POLL_SECONDS):
         context.restart_ended(starting=True)
         if url_file.exists():
             return url_file.read_text("utf-8").strip()
-        if context.children.is_overdue("api", START_SECONDS):
+        if not is_slow and children.is_overdue("api", SLOW_SECONDS):
+            is_slow = True
+            context.console.print("The API is still starting. The machine is slow, or busy.")
+        if children.is_overdue("api", START_SECONDS):
+            written = children.output("api")
             raise ConfigurationError(
-                f"The API did not start listening within {START_SECONDS} s.",
-                hint=f"See {context.children.log('api')}.",
+                f"The API did not start listening within {START_SECONDS} s:\n{written}",
+                hint=f"See {children.log('api')}. If the machine is busy, try again.",
             )
     return None
 

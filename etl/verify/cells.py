@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from etl.model.dataset import FieldType, Moment
 from etl.model.values import ProblemCode
 from etl.verify.birthts import NotABirthTime, SecondsDetector, milliseconds, utc_date
-from etl.verify.documents import JsonNumber, read_document
+from etl.verify.documents import JsonNumber, JsonText, read_document
 from etl.verify.faults import FaultyCell
 from etl.verify.limits import Limits
 from etl.verify.moments import MomentReader
 from etl.verify.numbers import NumberReader
-from etl.verify.typed import text_of, without_options
+from etl.verify.typed import text_of, text_with_options, without_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,14 +33,20 @@ _NO_CODES: list[ProblemCode] = []
 class CellReader:
     """Parses the cells of one field of a dataset."""
 
-    def __init__(self, field: Field, dataset: Dataset, today: date) -> None:
+    def __init__(
+        self, field: Field, dataset: Dataset, today: date, *, has_types: bool = False
+    ) -> None:
+        """With `has_types`, only texts of the file, and nested values as JSON, may be missing."""
         self.name = field.name
+        self._field = field
+        self._has_types = has_types
         self.is_required = field.constraints.required or field.name in dataset.primary_key
         self.is_trimmed = field.trim
         is_birth_time = field.type is FieldType.EPOCH_MS and dataset.is_preset
         self.seconds = SecondsDetector(today) if is_birth_time else None
         missing = field.missing_values
         self._missing = frozenset(dataset.missing_values if missing is None else missing)
+        self._missing_texts = self._missing - {""}
         self._type = field.type
         self._parse = _parser(field, today)
         self._parse_typed = _parser(without_options(field), today)
@@ -54,7 +60,7 @@ class CellReader:
 
         A cell is a text or, in files with types, a value. Adds the warnings about it to `warnings`.
         """
-        if cell is None or (isinstance(cell, str) and cell in self._missing):
+        if cell is None or self._is_missing(cell):
             return None, [ProblemCode.MISSING_CELL] if self.is_required else _NO_CODES
         parse = self._parse if self._is_as_written(cell) else self._parse_typed
         try:
@@ -65,6 +71,14 @@ class CellReader:
         if self._limits is None:
             return value, _NO_CODES
         return value, self._limits.broken(written if self._is_text else value, written)
+
+    def _is_missing(self, cell: object) -> bool:
+        if isinstance(cell, str):
+            return cell in self._missing
+        has_text = not self._has_types or isinstance(cell, dict | list)
+        if not self._missing_texts or not has_text or isinstance(cell, JsonText):
+            return False
+        return text_with_options(cell, self._field) in self._missing_texts
 
     def _is_as_written(self, cell: object) -> bool:
         """Whether the options of the field say how to parse the cell.

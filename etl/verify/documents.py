@@ -207,7 +207,7 @@ def _identity(value: object, depth: int = 0) -> Hashable:
     if isinstance(value, bool) or value is None:
         return "constant", repr(value)
     if isinstance(value, DigitNumber | Decimal | int):
-        return "number", _number(Decimal(value.text if isinstance(value, DigitNumber) else value))
+        return "number", _number(value)
     if isinstance(value, date | time):
         return "string", moment_text(value)
     return "string", _text(value.text if isinstance(value, Written | JsonText) else value)
@@ -223,7 +223,11 @@ def _text(value: object) -> str:
     return value
 
 
-def _number(value: Decimal) -> Decimal:
+def _number(written: DigitNumber | Decimal | int) -> Decimal:
+    try:
+        value = Decimal(written.text if isinstance(written, DigitNumber) else written)
+    except InvalidOperation as error:  # an exponent of very many digits
+        raise ValueError("number out of range") from error
     if not value.is_finite():
         raise ValueError("not finite")
     exponent = value.as_tuple().exponent

@@ -77,7 +77,14 @@ class DatasetFile:
 
     def columns(self, in_file: Sequence[str]) -> FileColumns:
         """What becomes of the cells of these columns."""
-        return FileColumns(self.layout, in_file, self.key, self.found, self.today)
+        return FileColumns(
+            self.layout,
+            in_file,
+            self.key,
+            self.found,
+            self.today,
+            has_types=self.format == "parquet",
+        )
 
 
 def normalized(written: str, number: int, layout: ObjectColumns) -> str:

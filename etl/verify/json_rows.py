@@ -17,7 +17,7 @@ MAX_BYTES = 4 << 20  # of one row
 MAX_MEMBERS = 1_000
 MAX_HEAD = 1 << 16  # bytes of a name outside the rows, with its colon and space
 
-_SPACE = b" \t\r\n"
+SPACE = b" \t\r\n"
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|\\["\\]|[\[\]{},]', re.DOTALL)
 _HEAD = re.compile(
     rb'[ \t\r\n]*+(("(?:[^"\\]|\\.)*+")[ \t\r\n]*+:[ \t\r\n]*+)(?=[^ \t\r\n,\]}])', re.DOTALL
@@ -47,7 +47,7 @@ def elements(content: bytes) -> Iterator[tuple[int, bytes]]:
 
     Raises:  FileError.
     """
-    content = content.strip(_SPACE)
+    content = content.strip(SPACE)
     if content.startswith(b"{"):
         end = _end(content, 1, b"]}") + 1
         yield 1, content[:end]
@@ -64,7 +64,7 @@ def elements_of(content: bytes, name: str) -> Iterator[tuple[int, bytes]]:
 
     Raises:  FileError.
     """
-    content = content.strip(_SPACE)
+    content = content.strip(SPACE)
     if not content.startswith(b"{"):
         raise FileError(ProblemCode.NOT_JSON)
     end, has_array = 0, False
@@ -78,7 +78,7 @@ def elements_of(content: bytes, name: str) -> Iterator[tuple[int, bytes]]:
                 raise FileError(ProblemCode.NOT_JSON)
             has_array = True
             end = yield from _array(content, end + 1)
-            end += len(content[end:]) - len(content[end:].lstrip(_SPACE))
+            end += len(content[end:]) - len(content[end:].lstrip(SPACE))
         else:
             end = _end(content, end, b",]}")
     if content[end:] != b"}" or not has_array:
@@ -104,7 +104,7 @@ def _array(content: bytes, place: int) -> Generator[tuple[int, bytes], None, int
         elif depth == 0 and sign in {b"]", b"}"}:
             if sign == b"}":
                 break
-            if number > 1 or content[written].strip(_SPACE):
+            if number > 1 or content[written].strip(SPACE):
                 yield number, content[written]
             return token.end()
         depth += _depth_of(sign)

@@ -35,12 +35,8 @@ _ISO = {
     FieldType.TIME: _ISO_CLOCK,
     FieldType.DATETIME: f"{_ISO_DAY}(?:[T ]{_ISO_CLOCK}{_OFFSET}?)?",
 }
-_UP_TO_TWO = "(?P<{}>[0-9]{{1,2}})"
-_DIRECTIVES = {
-    **{letter: _UP_TO_TWO.format(letter) for letter in "dmyHIMS"},
-    "Y": "(?P<Y>[0-9]{4})",
-    "j": "(?P<j>[0-9]{1,3})",
-    "f": _MICROSECONDS,
+_WIDTHS = {"Y": 4, "y": 2, "m": 2, "d": 2, "j": 3, "H": 2, "I": 2, "M": 2, "S": 2, "f": 6}
+_TEXTS = {
     "z": "(?P<z>Z|[+-][0-9]{2}:?[0-9]{2})",
     "p": "(?P<p>[aApP][mM])",
     "B": f"(?P<B>(?i:{'|'.join(_MONTHS)}))",
@@ -48,8 +44,6 @@ _DIRECTIVES = {
     "A": f"(?i:{'|'.join(_DAYS)})",
     "a": f"(?i:{'|'.join(name[:3] for name in _DAYS)})",
     "%": "%",
-    "F": "(?P<Y>[0-9]{4})-(?P<m>[0-9]{2})-(?P<d>[0-9]{2})",
-    "T": "(?P<H>[0-9]{2}):(?P<M>[0-9]{2}):(?P<S>[0-9]{2})",
 }
 _PIVOT = 69  # as POSIX: years from 69 are of the last century
 _NOON = 12
@@ -102,17 +96,30 @@ class MomentReader:
 
 
 def _translate(written: str) -> str:
-    """The regular expression of a strptime format; leading zeros may be omitted."""
+    """The regular expression of a strptime format.
+
+    White space stands for any number of spaces and tabs. The leading zeros of all but years may be
+    omitted, but not next to a digit.
+    """
+    parts = re.findall(r"%.|\s+|[^%\s]", written, re.DOTALL)
     form = []
-    at = 0
-    while at < len(written):
-        if written[at] == "%":
-            form.append(_DIRECTIVES[written[at + 1]])
-            at += 2
+    for at, part in enumerate(parts):
+        beside = [*parts[max(at - 1, 0) : at], *parts[at + 1 : at + 2]]
+        if part.isspace():
+            form.append("[ \t]+")
+        elif part[0] != "%":
+            form.append(re.escape(part))
+        elif part[1] in _TEXTS:
+            form.append(_TEXTS[part[1]])
         else:
-            form.append(re.escape(written[at]))
-            at += 1
+            most = _WIDTHS[part[1]]
+            is_fixed = part[1] in "Yy" or any(map(_has_digits, beside))
+            form.append(f"(?P<{part[1]}>[0-9]{{{most if is_fixed else 1},{most}}})")
     return "".join(form)
+
+
+def _has_digits(part: str) -> bool:
+    return part.isdigit() or (part[0] == "%" and part[1] in _WIDTHS)
 
 
 def _day(parts: dict[str, str]) -> date:

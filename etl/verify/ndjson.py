@@ -33,7 +33,10 @@ def read_lines(file: DatasetFile) -> Reading:
 
     Raises:  FileError.
     """
-    return _read(file, json_rows.lines)
+    content = as_utf8(file.content)
+    if next(iter(json_rows.lines(content)), None) is None:
+        raise FileError(ProblemCode.EMPTY_FILE)
+    return _read(file, content, json_rows.lines)
 
 
 def read_array(file: DatasetFile) -> Reading:
@@ -41,16 +44,16 @@ def read_array(file: DatasetFile) -> Reading:
 
     Raises:  FileError.
     """
+    content = as_utf8(file.content)
+    if not content.strip(json_rows.SPACE):
+        raise FileError(ProblemCode.EMPTY_FILE)
     name = file.layout.dataset.dialect.member
     if name is None:
-        return _read(file, json_rows.elements)
-    return _read(file, lambda content: json_rows.elements_of(content, name))
+        return _read(file, content, json_rows.elements)
+    return _read(file, content, lambda content: json_rows.elements_of(content, name))
 
 
-def _read(file: DatasetFile, cut: Cut) -> Reading:
-    content = as_utf8(file.content)
-    if next(iter(json_rows.lines(content)), None) is None:
-        raise FileError(ProblemCode.EMPTY_FILE)
+def _read(file: DatasetFile, content: bytes, cut: Cut) -> Reading:
     if next(iter(cut(content)), None) is None:
         raise FileError(ProblemCode.NO_ROWS)
     rows = _JsonRows(file, _places(content, cut, file.layout))

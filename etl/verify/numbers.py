@@ -51,7 +51,7 @@ class NumberReader:
         found = self._form.fullmatch(written)
         if found is None:
             raise FaultyCell(self._fault)
-        value = self._column.fit(_decimal(found, self._group_char))
+        value = self._column.fit(_decimal(found, self._group_char, self._column.too_small))
         return int(value) if self._is_integer else value
 
 
@@ -73,15 +73,14 @@ def _form_of(field: Field) -> re.Pattern[str]:
     )
 
 
-def _decimal(found: re.Match[str], group_char: str) -> Decimal:
+def _decimal(found: re.Match[str], group_char: str, too_small: ProblemCode) -> Decimal:
     whole = found["whole"].replace(group_char, "") if group_char else found["whole"]
     mantissa = Decimal(f"{found['sign']}{whole or 0}.{found['part'] or 0}")
     exponent = found["exponent"] or "0"
     digits = exponent.lstrip("+-").lstrip("0")
     if len(digits) >= _LONG_EXPONENT and mantissa:
         is_small = exponent.startswith("-")
-        code = ProblemCode.TOO_MANY_DECIMALS if is_small else ProblemCode.NUMBER_OUT_OF_RANGE
-        raise FaultyCell(code)
+        raise FaultyCell(too_small if is_small else ProblemCode.NUMBER_OUT_OF_RANGE)
     sign, cells, place = mantissa.as_tuple()
     shift = 0 if len(digits) >= _LONG_EXPONENT else int(exponent)
     return Decimal((sign, cells, int(place) + shift))
@@ -114,6 +113,11 @@ class _Column:
     @property
     def is_float(self) -> bool:
         return self.float_bytes > 0
+
+    @property
+    def too_small(self) -> ProblemCode:
+        """The fault of a number that is nearer to zero than the column can hold."""
+        return ProblemCode.NUMBER_OUT_OF_RANGE if self.is_float else ProblemCode.TOO_MANY_DECIMALS
 
     def fit(self, value: Decimal) -> Decimal | float:
         """The value as the column holds it, which is never rounded but for floats."""

@@ -68,13 +68,15 @@ class FileColumns:
     `column_<n>`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         layout: ObjectColumns,
         in_file: Sequence[str],
         key: str,
         found: Mapping[str, str | None],
         today: date,
+        *,
+        has_types: bool,
     ) -> None:
         self.layout = layout
         self.in_file = list(in_file)
@@ -91,9 +93,9 @@ class FileColumns:
             if one.name not in places and one.name == layout.dataset.id_from_name:
                 self.constants[to] = names.user_id(key)
             else:
-                cell = CellReader(one, layout.dataset, today)
+                cell = CellReader(one, layout.dataset, today, has_types=has_types)
                 self.read.append((to, places.get(one.name), cell))
-                at_any_time = CellReader(one, layout.dataset, date.max)
+                at_any_time = CellReader(one, layout.dataset, date.max, has_types=has_types)
                 self.read_on_any_day.append((places.get(one.name), at_any_time))
         self.width = len(layout.fields)
         rooms = layout.longest_bytes

@@ -59,6 +59,39 @@ def text_of(value: object, kind: FieldType) -> str:
     return plain_text(value)
 
 
+def text_with_options(value: object, field: Field) -> str:
+    """The text with which the cell of a CSV would have the value, which is not a text."""
+    if isinstance(value, bool) and field.type is FieldType.BOOLEAN:
+        written = field.true_values if value else field.false_values
+        return written[0] if written else json_text(value)
+    if isinstance(value, date | time):
+        return _moment_in_format(value, field)
+    try:
+        text = text_of(value, field.type)
+    except FaultyCell:
+        text = plain_text(value)
+    return text.replace(".", field.decimal_char) if field.type is FieldType.NUMBER else text
+
+
+def _moment_in_format(value: date | time, field: Field) -> str:
+    """The moment in the format of the field if that keeps all of it, else in ISO 8601."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        kind = FieldType.DATE
+        if field.type is FieldType.DATETIME and field.format is not None:
+            kind, value = FieldType.DATETIME, datetime.combine(value, time())
+    else:
+        kind = FieldType.DATETIME if isinstance(value, datetime) else FieldType.TIME
+    if field.format is None or field.type is not kind:
+        return value.isoformat()
+    written = value.strftime(field.format)
+    try:
+        read = datetime.strptime(written, field.format)  # noqa: DTZ007 - local times
+    except ValueError:
+        return value.isoformat()
+    parts = {FieldType.DATE: read.date(), FieldType.TIME: read.time(), FieldType.DATETIME: read}
+    return written if parts[kind] == value else value.isoformat()
+
+
 def plain_text(value: object) -> str:
     """The text of a value for a column that is not declared."""
     if isinstance(value, str):

@@ -19,11 +19,10 @@ from sqlalchemy import Engine, text
 from etl.db.engine import connect
 from etl.model.dataset import USERS
 from etl.model.values import Trigger
-from etl.settings import Settings
 from etl.sync.manager import DataManager
 from etl.sync.merge import THRESHOLDS, Thresholds
 from etl.verify import verify
-from tests.conftest import TestBucket
+from tests.conftest import FreshDatabases, TestBucket
 from tests.sample_datasets import ORDERS, READINGS
 from tests.tallies import wrong_tallies
 
@@ -127,7 +126,7 @@ def state(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
 
 def check_history(
     steps: list[tuple[str, str, str]],
-    fresh_database: Callable[[], Settings],
+    fresh_database: FreshDatabases,
     thresholds: Thresholds = THRESHOLDS,
 ) -> None:
     settings = fresh_database()
@@ -145,26 +144,29 @@ def check_history(
             manager.run(Trigger.CLI)
             assert verify(settings, engine, datasets=DATASETS) == []
             assert wrong_tallies(engine) == {}
-            assert state(engine) == state_of_one_run(fresh_database(), thresholds)
+            assert state(engine) == state_of_one_run(fresh_database, thresholds)
     finally:
         engine.dispose()
+        fresh_database.drop(settings)
 
 
 def state_of_one_run(
-    settings: Settings, thresholds: Thresholds
+    fresh_database: FreshDatabases, thresholds: Thresholds
 ) -> dict[str, list[tuple[Any, ...]]]:
+    settings = fresh_database()
     DataManager(settings, thresholds=thresholds, datasets=DATASETS).run(Trigger.CLI)
     engine = connect(settings)
     try:
         return state(engine)
     finally:
         engine.dispose()
+        fresh_database.drop(settings)
 
 
 @given(steps=st.lists(STEPS, min_size=3, max_size=14))
 @hypothesis_settings(max_examples=10, suppress_health_check=list(HealthCheck))
 def test_incremental_runs_equal_a_fresh_run(
-    steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
+    steps: list[tuple[str, str, str]], fresh_database: FreshDatabases
 ):
     check_history(steps, fresh_database)
 
@@ -172,7 +174,7 @@ def test_incremental_runs_equal_a_fresh_run(
 @given(steps=st.lists(STEPS, min_size=3, max_size=8))
 @hypothesis_settings(max_examples=5, suppress_health_check=list(HealthCheck))
 def test_first_load_of_many_users_equals_a_fresh_run(
-    steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
+    steps: list[tuple[str, str, str]], fresh_database: FreshDatabases
 ):
     check_history(steps, fresh_database, Thresholds(small=0, many=1))
 
@@ -180,7 +182,7 @@ def test_first_load_of_many_users_equals_a_fresh_run(
 @given(steps=st.lists(STEPS, min_size=3, max_size=14))
 @hypothesis_settings(max_examples=5, suppress_health_check=list(HealthCheck))
 def test_bulk_merge_equals_a_fresh_run(
-    steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
+    steps: list[tuple[str, str, str]], fresh_database: FreshDatabases
 ):
     check_history(steps, fresh_database, Thresholds(small=0))
 
@@ -189,7 +191,7 @@ def test_bulk_merge_equals_a_fresh_run(
 @given(steps=st.lists(STEPS, min_size=3, max_size=14))
 @hypothesis_settings(max_examples=5, suppress_health_check=list(HealthCheck))
 def test_comparison_with_stored_rows_equals_a_fresh_run(
-    steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
+    steps: list[tuple[str, str, str]], fresh_database: FreshDatabases
 ):
     check_history(steps, fresh_database, Thresholds(small=0))
 
@@ -203,7 +205,7 @@ def test_comparison_with_stored_rows_equals_a_fresh_run(
 def test_long_histories_with_comparison_equal_a_fresh_run(
     thresholds: Thresholds,
     steps: list[tuple[str, str, str]],
-    fresh_database: Callable[[], Settings],
+    fresh_database: FreshDatabases,
 ):
     check_history(steps, fresh_database, thresholds)
 
@@ -218,6 +220,6 @@ def test_long_histories_with_comparison_equal_a_fresh_run(
 def test_long_histories_equal_a_fresh_run(
     thresholds: Thresholds,
     steps: list[tuple[str, str, str]],
-    fresh_database: Callable[[], Settings],
+    fresh_database: FreshDatabases,
 ):
     check_history(steps, fresh_database, thresholds)

@@ -9,14 +9,18 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from rich.console import Console
 from sqlalchemy import Engine, make_url, text
 
+from etl.cli import up as up_command
 from etl.local.ports import any_free_port
+from etl.model.errors import ConfigurationError
 from etl.settings import Settings
 from tests.brokers import relayed
 from tests.conftest import TestBucket, wait_until
@@ -234,6 +238,21 @@ def test_child_with_wrong_settings_at_the_start_ends_up(settings: Settings, up: 
 
 
 @pytest.mark.usefixtures("bucket")
+def test_slow_start_of_the_api_is_reported_and_ends_at_a_limit(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(up_command, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(up_command, "START_SECONDS", 0.01)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(tmp_path)
+    output = StringIO()
+    own = settings.model_copy(update={"local_dir": tmp_path})
+    with pytest.raises(ConfigurationError, match=r"within 0.01 s:\n\(the log is empty") as caught:
+        up_command.up(own, Console(file=output, width=200), sample=None, embeds_store=False)
+    assert "The API is still starting." in output.getvalue()
+    assert caught.value.hint == f"See {tmp_path}/logs/api.log. If the machine is busy, try again."
+
+
 def test_child_with_wrong_settings_at_a_later_start_ends_up(
     settings: Settings, up: Callable[..., Up], tmp_path: Path
 ):

@@ -19,6 +19,7 @@ from etl.read.rows.extract import refused_extract
 from etl.read.rows.layout import AddedColumns
 from etl.read.validate import validate
 from etl.sync.copy_text import copy_text
+from etl.verify.compare import as_met_first
 from etl.verify.expected import Expected
 from etl.verify.faults import FileError
 from etl.verify.layout import ObjectColumns
@@ -192,10 +193,13 @@ def _expect_as_verified(found: _Found, dataset: Dataset, key: str, content: byte
     reading = verify_read(content, ObjectColumns(dataset), key, TODAY)
     expected = Expected(object_problems=Counter(("b", key, code) for code in reading.faults))
     is_loaded = not expected.quarantined()
-    problems: Counter[tuple[int | None, str]] = Counter(reading.rejected)
-    problems.update({(None, code): count for code, count in reading.faults.items()})
     if key.endswith(".xlsx"):
         return  # what damaged XML means depends on the library; verify uses another one
+    problems: Counter[tuple[int | None, str]] = Counter(reading.rejected)
+    of_object = Counter(("b", key, str(one.code)) for one in found.problems if one.line is None)
+    faults = Counter({("b", key, str(code)): count for code, count in reading.faults.items()})
+    met = as_met_first(faults, of_object)
+    problems.update({(None, code): count for (_, _, code), count in met.items()})
     of_verify = {
         "loaded": is_loaded,
         "read": len(reading.rows) + reading.rows_rejected,

@@ -63,11 +63,11 @@ def test_uneventful_event_runs_are_one_line_between_others(engine: Engine, comma
     assert heading.split()[:3] == ["run", "state", "trigger"]
     assert [line.split("  ")[0].strip() for line in shown] == [
         str(failed),
-        "1 event run",
+        "6",
         "5",
         "2 event runs",
         "2",
-        "1 event run",
+        "1",
     ]
     assert "0.10 s each" in shown[3]
     assert shown[3].split()[-4:] == ["6", "60", "20", "0"]

@@ -19,7 +19,7 @@ from etl.read.describe import sample
 from etl.read.describe.block import DatasetPlace
 from etl.read.describe.candidate import Context
 from etl.read.describe.guess import guess
-from etl.read.describe.place import dataset_name, include_of, with_hive_folders
+from etl.read.describe.place import dataset_name, include_of, with_hive_folders, without_others
 from tests.described_files import (
     MODIFIED,
     NO_FILE,
@@ -225,6 +225,32 @@ def test_a_key_too_long_for_an_index_is_no_key():
     found = described(files)
     assert errors_of(found, files) == []
     assert found.dataset.primary_key == ()
+
+
+def test_a_column_that_is_nearly_a_key_says_which_value_occurs_twice():
+    rows = "".join(f"RE-{number},5\n" for number in [*range(100), 41])
+    found = described({"a.csv": f"rechnungs_nr,betrag\n{rows}".encode()})
+    assert found.dataset.primary_key == ()
+    assert (
+        '# primaryKey = ["rechnungs_nr"]: 100 of 101 values are different; not "RE-41"'
+        " (line 43 and line 102)\n" in found.text
+    )
+    many = "".join(f"RE-{number % 60},5\n" for number in range(100))
+    assert "primaryKey" not in described({"a.csv": f"nr,betrag\n{many}".encode()}).text
+
+
+def test_files_without_a_common_column_are_not_one_dataset():
+    found = described({"a.csv": b"id,n\n1,2\n", "b.csv": b"ID,m\n1,2\n", "c.csv": b"x,y\n1,2\n"})
+    assert [one.key for one in found.unread] == ["c.csv"]
+    assert found.unread[0].note.startswith("It has no column of a.csv. Declare it as another")
+    assert list(fields(found)) == ["id", "n", "m"]
+
+
+def test_patterns_of_left_out_files_are_left_out():
+    include = ("**/a.csv", "**/c.csv")
+    assert without_others(include, ["x/a.csv"], ["x/c.csv"]) == ("**/a.csv",)
+    assert without_others(("**/*.csv",), ["a.csv"], ["c.csv"]) == ("**/*.csv",)
+    assert without_others(include, ["q.txt"], ["a.csv", "c.csv"]) == include
 
 
 def test_a_file_without_an_extension_gets_a_format():
@@ -554,9 +580,9 @@ def test_a_parquet_file_with_a_name_that_is_no_text_is_refused():
 
 
 def test_headers_that_become_the_same_name_are_declared_once_each():
-    found = described({"a.csv": b"b',a'\n1,2\n", "b.csv": b"a,b\n1,2\n"})
+    found = described({"a.csv": b"b',a',n\n1,2,3\n", "b.csv": b"a,b,n\n1,2,3\n"})
     names = {one.name: one.aliases for one in found.dataset.fields}
-    assert names == {"b_2": ("b'",), "a_2": ("a'",), "a": (), "b": ()}
+    assert names == {"b_2": ("b'",), "a_2": ("a'",), "n": (), "a": (), "b": ()}
 
 
 def test_a_member_without_a_name_is_not_declared():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from etl.model.dataset import (
     Attachment,
     Dataset,
     Field,
+    FieldType,
     UnknownColumns,
 )
 from etl.model.routing import Router
@@ -32,6 +34,40 @@ def test_readers_agree_on_any_csv_of_any_dataset(data: st.DataObject):
     if dataset.unknown_columns is UnknownColumns.ADD:
         added = data.draw(st.sampled_from([(), ("city",), tuple(f"c{n}" for n in range(200))]))
     assert found_of(dataset, key, content, added) == expected_of(dataset, key, content, added)
+
+
+DAYS = ["%Y %m %d", "%y %m %d", "%d %b %Y", "%B %d %y", "%Y %j", "%a %d %m %y", "%A %d %b %y"]
+CLOCKS = ["%H", "%H %M", "%H %M %S", "%H %M %S %f", "%I %p", "%I %M %p %S"]
+BETWEEN = ["", " ", "  ", ".", "-", ":", "T", " at 7 "]
+
+
+@st.composite
+def time_formats(draw: st.DrawFn) -> Field:
+    """Any field of dates or times that may be declared."""
+    kind = draw(st.sampled_from([FieldType.DATE, FieldType.TIME, FieldType.DATETIME]))
+    parts = [] if kind is FieldType.TIME else draw(st.sampled_from(DAYS)).split()
+    if kind is not FieldType.DATE:
+        parts += draw(st.sampled_from(CLOCKS)).split()
+    parts += ["%z"] if kind is FieldType.DATETIME and draw(st.booleans()) else []
+    parts = draw(st.permutations(parts))
+    between = draw(st.lists(st.sampled_from(BETWEEN), min_size=len(parts), max_size=len(parts)))
+    format_ = "".join(map("".join, zip(parts, between, strict=True))).strip()
+    return Field(name="f", type=kind, format=format_)
+
+
+@given(st.data())
+def test_readers_agree_on_any_time_in_any_format(data: st.DataObject):
+    field = data.draw(time_formats())
+    written = data.draw(st.datetimes(datetime(1969, 1, 1), datetime(2068, 12, 31))).replace(  # noqa: DTZ001
+        tzinfo=UTC
+    )
+    text = written.strftime(str(field.format))
+    changes = [("0", ""), (" ", "  "), (" ", "\t"), (" ", ""), ("+", "-"), ("00", "0"), ("M", "m")]
+    for old, new in data.draw(st.lists(st.sampled_from(changes), max_size=2)):
+        text = text.replace(old, new, data.draw(st.integers(1, 3)))
+    dataset = Dataset(name="o", table="o", fields=(field,), include=("**",))
+    content = f'f\n"{text}"\n'.encode()
+    assert found_of(dataset, "a.csv", content) == expected_of(dataset, "a.csv", content)
 
 
 def routed_datasets() -> list[Dataset]:

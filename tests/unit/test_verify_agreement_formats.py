@@ -5,17 +5,23 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import json
 import zipfile
+from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import date
 
+import pyarrow as pa
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
-from etl.model.dataset import Dialect, UnknownColumns
+from etl.model.dataset import Dataset, Dialect, Field, UnknownColumns
+from etl.verify.compare import as_met_first
 from tests.any_files import (
+    TYPED,
     csv_files,
     datasets,
     json_files,
@@ -23,10 +29,8 @@ from tests.any_files import (
     parquet_files,
     xlsx_files,
 )
-from tests.dataset_outcomes import expected_of, found_in_parts, found_of
-
-if TYPE_CHECKING:
-    from etl.model.dataset import Dataset
+from tests.dataset_outcomes import DatasetOutcome, expected_of, found_in_parts, found_of
+from tests.described_files import workbook
 
 FILES = {
     "csv": csv_files,
@@ -71,6 +75,81 @@ def test_readers_agree_on_any_file_of_any_dataset(extension: str, data: st.DataO
     expected = expected_of(dataset, key, content, added)
     assert found_of(dataset, key, content, added) == expected
     assert found_in_parts(dataset, key, content, data.draw(CUTS), added) == expected
+
+
+EXTREME = [
+    f"{mantissa}e{sign}{exponent}"
+    for mantissa in ("1", "0", "-1.5")
+    for sign in ("", "-")
+    for exponent in ("19", "400", "131072", "9" * 20, "1" * 400)
+] + ["1" * 2_000, f"0.{'1' * 2_000}"]
+
+
+@pytest.mark.parametrize("field", TYPED, ids=lambda one: f"{one.type} {one.sql or one.format}")
+@pytest.mark.parametrize("extension", ["csv", "ndjson", "json"])
+def test_readers_agree_on_extreme_numbers(extension: str, field: Field):
+    dataset = Dataset(name="o", table="o", fields=(replace(field, name="f"),), include=("**",))
+    rows = [f'{{"f": {value}, "x": {value}}}' for value in EXTREME]
+    content = {
+        "csv": "".join(f"{line}\n" for line in ["f,x", *(f"{one},{one}" for one in EXTREME)]),
+        "ndjson": "\n".join(rows),
+        "json": f"[{','.join(rows)}]",
+    }[extension].encode()
+    key = f"a.{extension}"
+    assert found_of(dataset, key, content) == expected_of(dataset, key, content)
+
+
+NULLS = {
+    "1": 1,
+    "1000": 1e3,
+    "1.5": 1.5,
+    "1,5": 1.5,
+    "true": True,
+    "ja": True,
+    "[]": [],
+    '{"a": 1}': {"a": 1},
+}
+DAYS = {"2024-01-02": date(2024, 1, 2), "02.01.2024": date(2024, 1, 2), "2024": date(2024, 1, 2)}
+
+
+@pytest.mark.parametrize("field", TYPED, ids=lambda one: f"{one.type} {one.sql or one.format}")
+@pytest.mark.parametrize(("missing", "value"), [*NULLS.items(), *DAYS.items()])
+def test_readers_agree_on_values_whose_text_is_missing(field: Field, missing: str, value: object):
+    fields = (replace(field, name="f", missing_values=("", missing)), Field(name="g"))
+    dataset = Dataset(name="o", table="o", fields=fields, include=("**",))
+    sink = io.BytesIO()
+    parquet.write_table(pa.table({"f": [value], "g": ["x"]}), sink)
+    files = {"a.parquet": sink.getvalue()}
+    if not isinstance(value, date):
+        files["a.ndjson"] = json.dumps({"f": value, "g": "x"}).encode()
+    if not isinstance(value, dict | list):
+        files["a.xlsx"] = workbook([["f", "g"], [value, "x"]])
+    for key, content in files.items():
+        assert found_of(dataset, key, content) == expected_of(dataset, key, content), key
+
+
+@pytest.mark.parametrize("extension", FILES)
+@pytest.mark.parametrize("content", [b"", b" \t\r\n", b"\t\x0b", b"\x0c", b"\xef\xbb\xbf\x1c"])
+def test_readers_agree_on_files_of_white_space(extension: str, content: bytes):
+    dataset = Dataset(name="o", table="o", fields=(Field(name="f"),), include=("**",))
+    key = f"a.{extension}"
+    assert found_of(dataset, key, content) == expected_of(dataset, key, content)
+
+
+def test_of_two_faults_of_a_json_file_the_one_that_a_run_meets_first_is_expected():
+    dataset = Dataset(name="o", table="o", fields=(Field(name="f"),), include=("**",))
+    content = ("\ufeff" + "no JSON" * 50).encode("utf-16-le") + b"\x00\xd8"  # half of a pair
+
+    def problems(outcome: DatasetOutcome) -> Counter[tuple[str, str, str]]:
+        return Counter({("b", "a.json", str(code)): n for (_, code), n in outcome.problems.items()})
+
+    of_run = problems(found_in_parts(dataset, "a.json", content, [300]))
+    of_verify = problems(expected_of(dataset, "a.json", content))
+    assert of_run == {("b", "a.json", "not-json"): 1}
+    assert of_verify == {("b", "a.json", "undecodable"): 1}
+    assert as_met_first(of_verify, of_run) == of_run
+    assert as_met_first(of_verify, of_verify) == of_verify
+    assert as_met_first(of_verify, Counter()) == of_verify
 
 
 @given(st.data())

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from etl.model.column_names import column_names
 from etl.model.dataset import Constraints, Field, FieldType
+from etl.model.safe_text import safe_value
 from etl.read.describe.candidate import Context
 from etl.read.describe.guess import enum_note, guess
 from etl.read.describe.near import nearly
@@ -31,6 +32,7 @@ MOST_FIELDS = 1_000
 _UNCOMPUTED = (
     "its cells are formulas without values; open the workbook in a spreadsheet program and save it"
 )
+_MOST_REPEATED = 0.02  # of the rows of a column that is nearly a key
 _KEY_TYPES = frozenset({FieldType.STRING, FieldType.INTEGER})
 _KEY_NAMES = (
     re.compile(r"(?:id|uuid|guid|key)"),
@@ -214,21 +216,47 @@ def _primary_key(
     correction: Correction,
 ) -> tuple[tuple[str, ...], str]:
     """The first column that is named like a key and has no value twice, and a comment."""
-    unique = [
-        one.field.name
+    possible = {
+        one.field.name: column.texts
         for one, column in zip(fields, columns, strict=True)
-        if _may_be_key(one.field)
-        and one.field.name not in correction.unindexed
-        and _is_unique(column.texts, sample.row_counts)
-    ]
-    for pattern in _KEY_NAMES:
-        for name in unique:
-            if pattern.fullmatch(name):
-                return (name,), "no value occurs twice in an object of the sample"
+        if _may_be_key(one.field) and one.field.name not in correction.unindexed
+    }
+    unique = [name for name, texts in possible.items() if _is_unique(texts, sample.row_counts)]
+    named = _named_like_keys(unique)
+    if named:
+        return (named[0],), "no value occurs twice in an object of the sample"
+    for name in _named_like_keys(possible):
+        note = _nearly_key(name, possible[name], sample)
+        if note:
+            return (), note
     if unique:
         shown = " or ".join(f'primaryKey = ["{name}"]' for name in unique[:2])
         return (), f"{shown}: no value occurs twice in an object of the sample"
     return (), "no column identifies a row, so rows belong to their object"
+
+
+def _named_like_keys(names: Iterable[str]) -> list[str]:
+    found = [*names]
+    return [name for pattern in _KEY_NAMES for name in found if pattern.fullmatch(name)]
+
+
+def _nearly_key(name: str, texts: pa.ChunkedArray, sample: Sample) -> str:
+    """What keeps a column from being a key, if only few rows do; empty if it is more."""
+    first: dict[tuple[int, str], int] = {}
+    repeated = []
+    row = 0
+    for place, count in enumerate(sample.row_counts):
+        for text in texts.slice(row, count).to_pylist():
+            if first.setdefault((place, text), row) != row:
+                repeated.append((text, first[place, text], row))
+            row += 1
+    if not 0 < len(repeated) <= _MOST_REPEATED * row:
+        return ""
+    text, earlier, later = repeated[0]
+    return (
+        f'primaryKey = ["{name}"]: {row - len(repeated):,} of {row:,} values are different; not'
+        f' "{safe_value(text)}" ({sample.place(earlier)} and {sample.place(later)})'
+    )
 
 
 def _may_be_key(one: Field) -> bool:

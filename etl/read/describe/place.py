@@ -55,6 +55,19 @@ def include_of(keys: Sequence[str]) -> tuple[str, ...]:
     return tuple(patterns) if _matches(patterns, keys) else ("**",)
 
 
+def without_others(
+    include: tuple[str, ...], keys: Sequence[str], others: Sequence[str]
+) -> tuple[str, ...]:
+    """The patterns without those that match only keys of other datasets."""
+    unwanted = {
+        one
+        for one in include
+        if any(_matches([one], [key]) for key in others)
+        and not any(_matches([one], [key]) for key in keys)
+    }
+    return tuple(one for one in include if one not in unwanted) or include
+
+
 def upload_prefix(file: str, include: Sequence[str], used: Collection[str]) -> str | None:
     """The shortest prefix below which the name of a local file matches, and is not one of these.
 
