@@ -14,7 +14,7 @@ from api.http.errors import NotFound
 from api.rows import cursors, images
 from api.rows.shapes import retired_rows
 from api.state.services import services
-from api.ui import row_view
+from api.ui import row_view, words
 from api.ui.copied_lines import copied_lines
 from api.ui.dataset_frame import frame, head
 from api.ui.parameters import address, given
@@ -73,7 +73,10 @@ def table(dataset: str, kind: str) -> Response:
             asked = replace(asked, query=replace(asked.query, limit=GALLERY_ROWS))
         rows, following = queries.rows(connection, asked.query)
         shown = _shown(connection, found, shape, rows, is_live=is_live)
-        about = queries.estimate(connection, asked.query) if asked.is_filtered else None
+        is_whole = following is None and not given("after")
+        about = None
+        if asked.is_filtered and not is_whole:
+            about = queries.rounded(queries.estimate(connection, asked.query))
     path = url_for(f"ui.rows.{TABLES[kind]}", dataset=dataset)
     return page(
         "rows/gallery.html" if kind == "gallery" else "rows/list.html",
@@ -86,7 +89,7 @@ def table(dataset: str, kind: str) -> Response:
         asked=asked,
         rows=shown,
         heads=[_head(asked, path, name) for name in asked.fields],
-        about=None if about is None else queries.rounded(about),
+        matching=_matching(about, len(rows) if is_whole else top.totals.rows),
         applied=row_view.applied(asked, path),
         clear_url=path,
         first_url=address(path, row_view.changed(asked.pairs)) if given("after") else None,
@@ -134,6 +137,11 @@ def _picks(found: DatasetFrame, asked: AskedRows, path: str) -> list[tuple[str, 
                 (label, address(path, [*(one for one in pairs if one[0] != added[0]), added]))
             )
     return picks
+
+
+def _matching(about: int | None, count: int) -> str:
+    """How many rows match, or about how many."""
+    return words.counted(count, "row") if about is None else f"about {words.counted(about, 'row')}"
 
 
 def _head(asked: AskedRows, path: str, name: str) -> tuple[str, str, str | None, str | None]:
