@@ -350,6 +350,7 @@ def executed(code: str) -> Any:  # noqa: ANN401 - a table of any library
 
 def test_lines_to_copy_name_the_key_and_quote_the_table(settings: Settings, engine: Engine):
     install(engine, READINGS)
+    put_rows(engine, READINGS, {"sensor": "a", "site": "x"})
     key = new_key()
     entry = entry_for("reader", Role.READER, key)
     app = create_app(settings.model_copy(update={"api_keys": SecretStr(str(entry))}))
