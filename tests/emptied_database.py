@@ -44,7 +44,8 @@ class EmptiedDatabase:
                 f"DELETE FROM {_name(one)}" for one in self._tables if one not in self._filled
             ]
             connection.execute(text(";".join(statements)))
-            assert _rows(connection, _SHAPE) == self._shape
+            changed = set(_rows(connection, _SHAPE)).symmetric_difference(self._shape)
+            assert not changed, changed
 
 
 def _rows(connection: Connection, statement: str) -> list[tuple[Any, ...]]:

@@ -101,7 +101,7 @@ def serving(found: State, datasets: tuple[Dataset, ...]) -> State:
     """The live rows and the installed declarations."""
     tables = [f"public.{one.table}" for one in datasets]
     tables += [f'public."{one.table}"' for one in datasets]
-    shown = {name: rows for name, rows in found.items() if name in tables or ".dataset" in name}
+    shown = {name: rows for name, rows in found.items() if name in (*tables, "bucketline.dataset")}
     assert len(shown) > len(datasets)
     return shown
 
