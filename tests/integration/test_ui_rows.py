@@ -135,7 +135,7 @@ def test_a_row_shows_the_rows_that_it_shadows(
     assert "last_name Old earlier line" in seen.text
     listed = visit(client, "/ui/datasets/users/shadowed")
     assert "a.csv:2" in listed.text
-    assert "a.csv:3 earlier line" in listed.text
+    assert "earlier line a.csv:3" in listed.text
 
 
 def test_keys_with_any_characters_have_pages(
