@@ -58,7 +58,7 @@ class Visitor:
 
     def __init__(self, browser: Browser, url: str, **options: Any) -> None:  # noqa: ANN401
         self.faults: list[str] = []
-        self._host = urlsplit(url).netloc
+        self._hosts = {urlsplit(url).netloc}
         self._allowed: set[str] = set()
         self._requests: list[Request] = []
         values = {"viewport": DESKTOP, "reduced_motion": "reduce"} | options
@@ -82,6 +82,10 @@ class Visitor:
     def allow(self, path: str) -> None:
         """Expect a status of 400 or more from this path, which the browser reports."""
         self._allowed.add(path)
+
+    def allow_host(self, url: str) -> None:
+        """Expect requests to the host of this URL."""
+        self._hosts.add(urlsplit(url).netloc)
 
     def transferred_bytes(self) -> int:
         """The bytes of the last opened page with all that it has loaded, with headers."""
@@ -126,6 +130,6 @@ class Visitor:
 
     def _note_request(self, request: Request) -> None:
         parts = urlsplit(request.url)
-        if parts.netloc != self._host and parts.scheme not in LOCAL_SCHEMES:
+        if parts.netloc not in self._hosts and parts.scheme not in LOCAL_SCHEMES:
             self.faults.append(f"request to another host: {request.url}")
         self._requests.append(request)

@@ -9,9 +9,9 @@ import json
 import time
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Select, Text, cast, func, literal_column, null, select
+from sqlalchemy import Select, Text, cast, func, literal, literal_column, null, select
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.exc import DBAPIError
 
@@ -24,6 +24,7 @@ from etl.model.errors import TransientError
 from etl.model.types import Operator
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import date
 
     from sqlalchemy import ColumnElement, Connection, FromClause
@@ -33,7 +34,38 @@ if TYPE_CHECKING:
     from api.state.catalog import CatalogState, Installed
     from etl.model.types import SqlType
 
+AGES_OF_GROUP = 10
 _POLL_SECONDS = 0.2
+_FIGURES = ("nulls", "distinct", "min", "max")
+
+
+class AgeGroup(NamedTuple):
+    """The rows of an age group, `first` to `first + AGES_OF_GROUP - 1`; some have an image."""
+
+    first: int
+    attached: int
+    total: int
+
+    @property
+    def label(self) -> str:
+        """The ages of the group."""
+        return f"{self.first} to {self.first + AGES_OF_GROUP - 1}"
+
+
+class AgeGroups(NamedTuple):
+    """The age groups that have rows, youngest first, and the mean age."""
+
+    groups: tuple[AgeGroup, ...]
+    mean: float | None
+
+    @property
+    def bars(self) -> list[AgeGroup]:
+        """The groups, with those between them that have no rows."""
+        known = {one.first: one for one in self.groups}
+        if not known:
+            return []
+        every = range(min(known), max(known) + 1, AGES_OF_GROUP)
+        return [known.get(first, AgeGroup(first, 0, 0)) for first in every]
 
 
 def _count(connection: Connection, table: FromClause) -> int:
@@ -94,7 +126,29 @@ def _saved(connection: Connection, installed: Installed, version: str) -> dict[s
     names = live_rows(installed, schemas_of(services().engine).data).default_fields
     if found is None or found.columns.keys() != set(names):
         return None
-    return {"count": found.rows, "columns": {name: found.columns[name] for name in names}}
+    return _described(found, names)
+
+
+def _described(found: statistics.Statistics, names: Iterable[str]) -> dict[str, Any]:
+    """The statistics without the groups of ages, which only pages show."""
+    columns = {name: {figure: found.columns[name][figure] for figure in _FIGURES} for name in names}
+    return {"count": found.rows, "columns": columns}
+
+
+def is_complete(saved: statistics.Statistics | None, shape: RowShape, version: str) -> bool:
+    """Whether these are the statistics of this version of the rows, of all columns."""
+    if saved is None or saved.version != version:
+        return False
+    return saved.columns.keys() == set(shape.default_fields)
+
+
+def age_groups(saved: statistics.Statistics | None, shape: RowShape) -> AgeGroups | None:
+    """The rows by the first age of the dataset; None if it has none or they are not known."""
+    name = next((one for one in shape.default_fields if shape.columns[one].is_age), None)
+    found = None if saved is None or name is None else saved.columns.get(name, {}).get("groups")
+    if not found:
+        return None
+    return AgeGroups(tuple(AgeGroup(*one) for one in found["counts"]), found["mean"])
 
 
 def _compute(
@@ -111,10 +165,9 @@ def _compute(
         if column not in found.columns:
             if time.monotonic() > deadline:
                 raise _not_ready()
-            found.columns[column] = _column(connection, shape, shape.columns[column], today)
+            found.columns[column] = _column(connection, installed, shape.columns[column], today)
             statistics.save(connection, name, version, found)
-    columns = {column: found.columns[column] for column in shape.default_fields}
-    return {"count": found.rows, "columns": columns}
+    return _described(found, shape.default_fields)
 
 
 def _not_ready() -> TransientError:
@@ -123,8 +176,11 @@ def _not_ready() -> TransientError:
     )
 
 
-def _column(connection: Connection, shape: RowShape, column: Column, today: date) -> dict[str, Any]:
-    """One statement per column, so that each has the time of a whole statement."""
+def _column(
+    connection: Connection, installed: Installed, column: Column, today: date
+) -> dict[str, Any]:
+    """One statement per column, so that each has the time of a whole statement; two for an age."""
+    shape = live_rows(installed, schemas_of(services().engine).data)
     chosen = _extremes(shape, column, today).subquery("chosen")
     ends = (replace(column, name=name, is_not_null=False) for name in ("min", "max"))
     encoded: list[ColumnElement[Any]] = [
@@ -133,6 +189,7 @@ def _column(connection: Connection, shape: RowShape, column: Column, today: date
     statement = select(chosen.c.nulls, chosen.c.distinct, *encoded).select_from(chosen)
     try:
         nulls, distinct, least, greatest = connection.execute(statement).one()
+        groups = _groups(connection, installed, column, today) if column.is_age else None
     except DBAPIError as error:
         if getattr(error.orig, "pgcode", None) != QUERY_CANCELED:
             raise
@@ -146,7 +203,29 @@ def _column(connection: Connection, shape: RowShape, column: Column, today: date
         "distinct": distinct,
         "min": json.loads(least, parse_float=_exact),
         "max": json.loads(greatest, parse_float=_exact),
-    }
+    } | ({} if groups is None else {"groups": groups})
+
+
+def _groups(
+    connection: Connection, installed: Installed, column: Column, today: date
+) -> dict[str, Any]:
+    """The rows by ten years of age: the first age, those with an image, and all; and the mean."""
+    shape = live_rows(installed, schemas_of(services().engine).data)
+    image = next((shape.columns[one.column].source for one in installed.dataset.attachments), None)
+    attached = literal(0) if image is None else func.count(image)
+    age = column.value(today)
+    first = (func.floor(age / AGES_OF_GROUP) * AGES_OF_GROUP).label("first")
+    statement = (
+        select(first, attached, func.count(), func.sum(age))
+        .select_from(shape.table)
+        .where(age.is_not(None))
+        .group_by(first)
+        .order_by(first)
+    )
+    rows = connection.execute(statement).all()
+    count = sum(row[2] for row in rows)
+    mean = round(float(sum(row[3] for row in rows)) / count, 1) if count else None
+    return {"counts": [(int(row[0]), row[1], row[2]) for row in rows], "mean": mean}
 
 
 def _exact(number: str) -> float | str:

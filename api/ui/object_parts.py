@@ -30,7 +30,7 @@ from etl.model.values import ObjectKind
 from etl.runtime.sandbox import WorkFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from api.state.catalog import CatalogState
     from api.ui.queries.objects import KnownObject
@@ -142,18 +142,25 @@ def dataset_of(state: CatalogState, known: KnownObject | None) -> Dataset | None
 
 
 def raw_problems(
-    problems: Iterable[dict[str, Any]], lines: dict[int, str], previous: int = 1
+    problems: Iterable[dict[str, Any]],
+    lines: Mapping[int, str],
+    empty_cell_of: Callable[[str, str], tuple[str, str] | None] = lambda _line, _column: None,
 ) -> list[RawProblem]:
     """Problems in order of their lines; those of the whole object first.
 
-    `lines` are raw lines by number. Between two lines there may be a gap.
+    `lines` are raw lines by number. Between two lines there may be a gap. `empty_cell_of` finds
+    what is before and after the cell of a column that a line has left empty.
     """
+    previous = 1
     found = []
     for one in sorted(problems, key=lambda each: each["line"] or 0):
         line = one["line"]
         gap = 0 if line is None else max(line - previous - 1, 0)
         previous = previous if line is None else line
         raw = None if line is None else marked(lines.get(line), one["value"])
+        if line in lines and one["column"] and not one["value"]:
+            around = empty_cell_of(lines[line], one["column"])
+            raw = raw if around is None else (around[0], "", around[1])
         found.append(
             RawProblem(line, raw, one["code"], one["severity"], one["column"], one["note"], gap)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from api.ui.object_parts import (
 from api.ui.parameters import given, number, one_of
 from api.ui.queries import objects as queries
 from api.ui.render import page, query
+from api.ui.source_cells import empty_cell
 from api.ui.source_lines import source_lines
 from api.ui.uploads import arrival, upload_origins, uploading
 from etl.db.problems import open_problems
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from api.state.catalog import CatalogState
+    from api.ui.object_parts import RawProblem
     from api.ui.queries.objects import KnownObject
     from etl.model.dataset import Dataset
     from etl.storage.objects import ObjectInfo
@@ -153,10 +156,7 @@ def show_object(bucket: str, key: str) -> Response:
         sums = _sums(connection, dataset, known)
     is_current = info is not None and known is not None and info.etag == known.etag
     shown = problems[:PAGE_PROBLEMS]
-    lines: dict[int, str] = {}
-    if is_current and info is not None and dataset is not None:
-        numbers = {one["line"] for one in shown if one["line"] is not None}
-        lines = source_lines(dataset, bucket, key, info.etag, numbers).lines
+    etag = info.etag if is_current and info is not None else None
     until = number("until")
     return page(
         "objects/object.html",
@@ -172,7 +172,7 @@ def show_object(bucket: str, key: str) -> Response:
         state=shown_state(state, bucket, key, info, known),
         is_current=is_current,
         sums=sums,
-        problems=raw_problems(shown, lines),
+        problems=_with_lines(shown, bucket, key, etag, dataset),
         next_url=query(after=shown[-1]["id"]) if len(problems) > PAGE_PROBLEMS else None,
         first_url=query(after=None) if after else None,
         versions=versions,
@@ -287,6 +287,23 @@ def _problems(
 ) -> list[dict[str, Any]]:
     found = open_problems(connection, bucket=bucket, key=key, after=after, limit=PAGE_PROBLEMS + 1)
     return list(found)
+
+
+def _with_lines(
+    problems: Sequence[dict[str, Any]],
+    bucket: str,
+    key: str,
+    etag: str | None,
+    dataset: Dataset | None,
+) -> list[RawProblem]:
+    """The problems with their lines, unless the object has changed since it was read."""
+    numbers = {one["line"] for one in problems if one["line"] is not None}
+    if etag is None or dataset is None or not numbers:
+        return raw_problems(problems, {})
+    header = dataset.dialect.header_row
+    lines = source_lines(dataset, bucket, key, etag, {*numbers, header}).lines
+    found = partial(empty_cell, dataset, key, lines.get(header))
+    return raw_problems(problems, lines, found)
 
 
 def _problem_filter(bucket: str, key: str) -> str:

@@ -35,11 +35,15 @@ from etl.model.values import Trigger
 from etl.storage.seed import sample_files, seed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection
 
     from etl.model.attention import AttentionItem
-    from etl.model.overview import Overview
-    from etl.model.snapshot import Snapshot
+    from etl.model.dataset import Dataset
+    from etl.model.errors import EtlError
+    from etl.model.overview import DatasetLine, Overview
+    from etl.model.snapshot import DatasetFacts, Snapshot
 
 REFRESH_SECONDS = 2
 OUTAGE_REFRESH_SECONDS = 10
@@ -207,12 +211,26 @@ def load_sample() -> Response:
 def snapshot_for_caller(connection: Connection) -> Snapshot:
     """The facts that the caller may see."""
     settings = services().settings
-    store = services().store_watch.last()
-    found = facts.read(connection, settings, store_error=store.error)
-    if found.outage is not None and store.error is not None:
-        outage = replace(found.outage, reason=reason_for_caller(store.error))
-        found = replace(found, outage=outage)
+    error = services().store_watch.last().error
+    found = _for_caller(facts.read(connection, settings, store_error=error), error)
     return queries.limited_to(found, caller().datasets)
+
+
+def dataset_line(
+    connection: Connection, totals: DatasetFacts, known: Sequence[Dataset]
+) -> DatasetLine:
+    """The state of one dataset with these totals; `known` are the installed datasets."""
+    error = services().store_watch.last().error
+    settings = services().settings
+    found = facts.read_dataset(connection, settings, totals, known, store_error=error)
+    return overview(_for_caller(found, error)).datasets[0]
+
+
+def _for_caller(found: Snapshot, store_error: EtlError | None) -> Snapshot:
+    """The facts with as much of the reason of an outage as the caller may know."""
+    if found.outage is None or store_error is None:
+        return found
+    return replace(found, outage=replace(found.outage, reason=reason_for_caller(store_error)))
 
 
 def _values(connection: Connection, found: Snapshot) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from flask import request
 
 from api.http.errors import WrongParameters
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
 _MAX_DIGITS = 18  # of a bigint
 
@@ -39,3 +40,13 @@ def one_of(name: str, known: Collection[str]) -> str | None:
     if text is not None and text not in known:
         raise WrongParameters([(name, f"must be one of {', '.join(known)}")])
     return text
+
+
+def address(path: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """The URL of a page with these parameters.
+
+    A parameter may have the name of any column, so also of an argument of url_for, which therefore
+    cannot add them.
+    """
+    query = urlencode(list(pairs))
+    return f"{path}?{query}" if query else path

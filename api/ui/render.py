@@ -19,6 +19,7 @@ from api.security.auth import access_rule, caller, current_session, is_open
 from api.state.services import services
 from api.ui import charts, forms, states, words
 from api.ui.assets import asset_url
+from api.ui.parameters import address
 from api.ui.queries.instance import Instance, instance
 from api.ui.states import StateShape
 from etl import __version__
@@ -135,10 +136,9 @@ def can_open(endpoint: str) -> bool:
 
 def query(**changes: object) -> str:
     """The URL of this page with some parameters changed; None removes one."""
-    values: dict[str, Any] = dict(request.view_args or {})
-    values |= {name: request.args.getlist(name) for name in request.args if name not in changes}
-    values |= {name: value for name, value in changes.items() if value is not None}
-    return url_for(str(request.endpoint), **values)
+    pairs = [one for one in request.args.items(multi=True) if one[0] not in changes]
+    pairs += [(name, str(value)) for name, value in changes.items() if value is not None]
+    return address(url_for(str(request.endpoint), **(request.view_args or {})), pairs)
 
 
 # -- responses

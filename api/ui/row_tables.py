@@ -14,9 +14,10 @@ from api.http.errors import NotFound
 from api.rows import cursors, images
 from api.rows.shapes import retired_rows
 from api.state.services import services
-from api.ui import row_view
-from api.ui.dataset_frame import frame
-from api.ui.parameters import given
+from api.ui import row_view, words
+from api.ui.copied_lines import copied_lines
+from api.ui.dataset_frame import frame, head
+from api.ui.parameters import address, given
 from api.ui.queries import rows as queries
 from api.ui.render import page
 from etl.db.engine import schemas_of
@@ -63,6 +64,7 @@ def table(dataset: str, kind: str) -> Response:
                 f"The dataset {dataset!r} has no attachments.",
                 "Its datasets file declares them under `attachments`.",
             )
+        top = head(connection, found)
         is_live = kind != "retired"
         schema = schemas_of(shared.engine).data
         shape = found.shape if is_live else retired_rows(found.installed, schema)
@@ -71,45 +73,42 @@ def table(dataset: str, kind: str) -> Response:
             asked = replace(asked, query=replace(asked.query, limit=GALLERY_ROWS))
         rows, following = queries.rows(connection, asked.query)
         shown = _shown(connection, found, shape, rows, is_live=is_live)
-        about = queries.estimate(connection, asked.query) if asked.is_filtered else None
+        is_whole = following is None and not given("after")
+        about = None
+        if asked.is_filtered and not is_whole:
+            about = queries.rounded(queries.estimate(connection, asked.query))
     path = url_for(f"ui.rows.{TABLES[kind]}", dataset=dataset)
     return page(
         "rows/gallery.html" if kind == "gallery" else "rows/list.html",
         title=f"{dataset}: {kind}",
         json_url=_api_url(dataset, asked, is_retired=not is_live, limit=asked.query.limit),
         frame=found,
-        tabs=found.tabs(f"ui.rows.{TABLES[kind]}"),
+        head=top,
+        tabs=top.tabs(f"ui.rows.{TABLES[kind]}"),
         kind=kind,
         asked=asked,
         rows=shown,
         heads=[_head(asked, path, name) for name in asked.fields],
-        about=None if about is None else queries.rounded(about),
+        matching=_matching(about, len(rows) if is_whole else top.totals.rows),
         applied=row_view.applied(asked, path),
         clear_url=path,
-        first_url=row_view.address(path, row_view.changed(asked.pairs)) if given("after") else None,
+        first_url=address(path, row_view.changed(asked.pairs)) if given("after") else None,
         next_url=None
         if following is None
-        else row_view.address(path, [*row_view.changed(asked.pairs), ("after", following)]),
+        else address(path, [*row_view.changed(asked.pairs), ("after", following)]),
         limits=[
-            (one, row_view.address(path, row_view.changed(asked.pairs, limit=one)))
+            (one, address(path, row_view.changed(asked.pairs, limit=one)))
             for one in row_view.LIMITS
         ],
-        every_url=row_view.address(path, row_view.changed(asked.pairs, fields="*")),
+        every_url=address(path, row_view.changed(asked.pairs, fields="*")),
         conditions=list(row_view.CONDITIONS.items()),
         choices=_choices(asked),
-        rest=row_view.address("", row_view.changed(asked.pairs)).removeprefix("?"),
-        picks=[
-            (label, row_view.address(path, [*row_view.changed(asked.pairs), (column, value)]))
-            for column in map(row_view.filter_named, found.attached)
-            for label, value in (
-                (f"With {column}", "is.not_null"),
-                (f"Without {column}", "is.null"),
-            )
-        ],
+        rest=address("", row_view.changed(asked.pairs)).removeprefix("?"),
+        picks=_picks(found, asked, path),
         exports=[
             (
                 name,
-                row_view.address(
+                address(
                     url_for("ui.rows.export_rows", dataset=dataset, kind=name), exported(asked)
                 ),
             )
@@ -117,9 +116,32 @@ def table(dataset: str, kind: str) -> Response:
         ]
         if is_live
         else [],
-        lines=_lines(_api_url(dataset, asked, is_retired=not is_live), found.table),
+        lines=copied_lines(
+            _api_url(dataset, asked, is_retired=False), found.installed.dataset.table
+        )
+        if is_live
+        else [],
         captions=[_caption(asked, row) for row in shown],
     )
+
+
+def _picks(found: DatasetFrame, asked: AskedRows, path: str) -> list[tuple[str, str]]:
+    """Links that add a filter: rows with and without an image."""
+    pairs = row_view.changed(asked.pairs)
+    picks = []
+    for column in found.attached:
+        name = "picture" if len(found.attached) == 1 else printable(column)
+        for label, value in ((f"With {name}", "is.not_null"), (f"Without {name}", "is.null")):
+            added = (row_view.filter_named(column), value)
+            picks.append(
+                (label, address(path, [*(one for one in pairs if one[0] != added[0]), added]))
+            )
+    return picks
+
+
+def _matching(about: int | None, count: int) -> str:
+    """How many rows match, or about how many."""
+    return words.counted(count, "row") if about is None else f"about {words.counted(about, 'row')}"
 
 
 def _head(asked: AskedRows, path: str, name: str) -> tuple[str, str, str | None, str | None]:
@@ -129,7 +151,7 @@ def _head(asked: AskedRows, path: str, name: str) -> tuple[str, str, str | None,
     if name not in asked.sortable:
         return printable(name), kind, None, None
     sort = f"-{name}" if order == "ascending" else name
-    url = row_view.address(path, row_view.changed(asked.pairs, sort=sort))
+    url = address(path, row_view.changed(asked.pairs, sort=sort))
     return printable(name), kind, url, order
 
 
@@ -150,21 +172,7 @@ def _api_url(dataset: str, asked: AskedRows, *, is_retired: bool, **parameters: 
     endpoint = "rows.list_retired_rows" if is_retired else "rows.list_rows"
     url = url_for(endpoint, dataset=dataset, _external=True)
     added = [(name, str(value)) for name, value in parameters.items()]
-    return row_view.address(url, [*exported(asked), *added])
-
-
-def _lines(url: str, table: str) -> list[tuple[str, str]]:
-    """The lines that read these rows with other tools; `url` is without a format."""
-    joint = "&" if "?" in url else "?"
-    parquet, arrow = (json.dumps(f"{url}{joint}format={one}") for one in ("parquet", "arrow"))
-    opened = "from urllib.request import urlopen;"
-    rows = f"rows = pyarrow.ipc.open_stream(urlopen({arrow}))"
-    return [
-        ("pandas", f"pd.read_parquet({parquet})"),
-        ("polars", f"{opened} pl.read_parquet(urlopen({parquet}).read())"),
-        ("DuckDB", f'{opened} {rows}; duckdb.sql("SELECT * FROM rows")'),
-        ("SQL, all rows", f"SELECT * FROM {table};"),
-    ]
+    return address(url, [*exported(asked), *added])
 
 
 def _caption(asked: AskedRows, row: ShownRow) -> str:
@@ -208,7 +216,7 @@ def _shown_row(  # noqa: PLR0913 - what a row is shown with
     return ShownRow(
         printable(name),
         row_url(found.name, name) if is_live else None,
-        {one: row_view.cell(value) for one, value in row.items()},
+        {one: row_view.cell(value, shape.columns[one].type) for one, value in row.items()},
         row["_source_key"],
         row["_source_line"],
         row["_run_id"],

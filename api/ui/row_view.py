@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlencode
 
 from flask import request
 
@@ -14,17 +13,18 @@ from api.rows import requests
 from api.rows.conditions import ColumnFilters, Condition
 from api.rows.requests import row_query
 from api.state.services import services
-from api.ui.parameters import given, number
+from api.ui.parameters import address, given, number
 from etl.db.dataset_names import PLACE, RETIRED_AT, indexes
 from etl.model.safe_text import printable
 from etl.model.types import Operator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from api.rows.query import RowQuery
     from api.rows.shapes import RowShape
     from etl.model.dataset import Dataset
+    from etl.model.types import SqlType
 
 PARAMETERS = (*requests.PARAMETERS, "sort")
 LIMITS = (20, 100, 500)
@@ -53,6 +53,8 @@ _SYMBOLS = {
 }
 _DESCENDING = "-"
 NUMBERS = {"smallint", "integer", "bigint", "numeric", "real", "double precision"}
+_TIMES = {"timestamptz", "timestamp"}
+_NO_FRACTION = ".000000"
 _INEXACT = "real"  # a page cannot go on after one, because it is compared as another number
 
 Pairs = list[tuple[str, str]]
@@ -172,15 +174,6 @@ def _ordered_by(shape: RowShape, sort: str) -> RowShape:
 # -- URLs
 
 
-def address(path: str, pairs: Iterable[tuple[str, str]]) -> str:
-    """The URL of a page with these parameters.
-
-    Names of columns may be those of url_for's own arguments, so it cannot add them.
-    """
-    query = urlencode(list(pairs))
-    return f"{path}?{query}" if query else path
-
-
 def changed(pairs: Pairs, **changes: object) -> Pairs:
     """The parameters from the first page on, with some of them changed; None removes one."""
     kept = [one for one in pairs if one[0] not in changes and one[0] != "after"]
@@ -229,10 +222,20 @@ def _words(one: Condition, text: str) -> str:
 # -- cells
 
 
-def cell(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
-    """A value as text that cannot forge what is around it; None if it is empty."""
+def cell(
+    value: Any,  # noqa: ANN401 - any JSON value
+    type_: SqlType | None = None,
+    most: int = MOST_CHARACTERS,
+) -> str | None:
+    """A value as text that cannot forge what is around it; None if it is empty.
+
+    A time of this type has no fraction of a second if that is zero. A text of more than `most`
+    characters is cut.
+    """
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    shown = printable(text[: MOST_CHARACTERS + 1])
-    return shown if len(text) <= MOST_CHARACTERS else shown[:MOST_CHARACTERS] + "…"
+    if type_ is not None and type_.name in _TIMES:
+        text = text.replace(_NO_FRACTION, "")
+    shown = printable(text[: most + 1])
+    return shown if len(text) <= most else shown[:most] + "…"

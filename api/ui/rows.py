@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
@@ -12,26 +13,28 @@ from flask import Response, request, url_for
 
 from api.http import accept, downloads, encodings
 from api.http.errors import NotFound, WrongParameters, repeatable
-from api.routes.catalog import find
 from api.routes.dataset_rows import MAX_SHADOWED
 from api.rows import cursors, images, single, streaming
 from api.rows.formats import ROW_FORMATS
 from api.rows.query import RowQuery
 from api.rows.shadowed import ShadowedReader
+from api.rows.shapes import live_rows
 from api.rows.values import WrongValue
 from api.security.auth import OF_PATH, needs
 from api.state.services import services
 from api.ui import forms, row_view
-from api.ui.dataset_frame import frame
-from api.ui.parameters import given, number
+from api.ui.dataset_frame import frame, head
+from api.ui.parameters import address, given, number
 from api.ui.queries import rows as queries
-from api.ui.render import page, panel
+from api.ui.render import page
 from api.ui.row_tables import EXPORTS, TABLES, key_text, picture_url, row_url, table
+from api.ui.source_cells import cells
 from api.ui.source_lines import source_lines
 from etl.db.engine import schemas_of
 from etl.db.shadowed import Place
 from etl.model.roles import Role
 from etl.model.safe_text import printable
+from etl.model.types import SqlType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,14 +42,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from api.rows.shapes import RowShape
+    from api.rows.single import SingleRow
     from api.state.catalog import Installed
     from api.ui.dataset_frame import DatasetFrame
     from api.ui.queries.rows import RowOrigin
     from api.ui.source_lines import SourceLines
-    from etl.model.dataset import Dataset
     from etl.storage.objects import ObjectInfo
 
 SHADOWED_ROWS = 50
+_UNTYPED = SqlType("text")
 _CACHE = {"Cache-Control": "private, no-cache"}
 _REASONS = {
     "prefer": "its {prefer} is not the greatest",
@@ -99,7 +103,7 @@ def add_filter(dataset: str) -> Response:
     added = row_view.filter_text(operator, request.args.get("value", ""))
     pairs = parse_qsl(given("with") or "")
     path = url_for(f"ui.rows.{TABLES[table]}", dataset=dataset)
-    return forms.see(row_view.address(path, [*pairs, (row_view.filter_named(column), added)]))
+    return forms.see(address(path, [*pairs, (row_view.filter_named(column), added)]))
 
 
 @bp.get("/datasets/<dataset>/export/<kind>")
@@ -134,6 +138,7 @@ def list_shadowed(dataset: str) -> Response:
     after = given("after")
     with services().database() as connection:
         found = frame(connection, dataset)
+        top = head(connection, found)
         if not found.installed.dataset.primary_key:
             raise NotFound(
                 "no-primary-key",
@@ -159,9 +164,10 @@ def list_shadowed(dataset: str) -> Response:
         title=f"{dataset}: shadowed",
         json_url=f"/datasets/{dataset}/shadowed",
         frame=found,
-        tabs=found.tabs("ui.rows.list_shadowed"),
+        head=top,
+        tabs=top.tabs("ui.rows.list_shadowed"),
         rows=[_shadowed(found.installed, text) for _, text in shown],
-        next_url=row_view.address(path, [("after", str(Place(*shown[-1][0])))]) if more else None,
+        next_url=address(path, [("after", str(Place(*shown[-1][0])))]) if more else None,
         first_url=path if after else None,
     )
 
@@ -182,6 +188,7 @@ def _shadowed(
     """A shadowed row, and in which values it differs from the live one."""
     found: dict[str, Any] = json.loads(text, parse_float=str)
     dataset, row = installed.dataset, found["row"]
+    columns = live_rows(installed, schemas_of(services().engine).data).columns
     key = [key_text(row[name]) for name in dataset.primary_key]
     name = key[0] if len(key) == 1 else ",".join(quote(one, safe="") for one in key)
     rest = [one for one in row if one not in dataset.primary_key]
@@ -190,7 +197,7 @@ def _shadowed(
         **found,
         "name": printable(name),
         "url": row_url(dataset.name, name),
-        "values": [(one, row_view.cell(row[one])) for one in differs],
+        "values": [(one, row_view.cell(row[one], columns[one].type)) for one in differs],
         "modified_at": datetime.fromisoformat(found["last_modified"]),
         "why": _REASONS[found["lost_by"]].format(prefer=dataset.prefer),
     }
@@ -204,7 +211,8 @@ def _shadowed(
 def show_row(dataset: str, row_key: str) -> Response:
     """Show a row: its values, where it comes from, its pictures, and the rows that it shadows.
 
-    With `raw`, the page includes the line of the object; a script loads it otherwise.
+    With `raw`, the page includes the line of the object and its cells; a script loads them
+    otherwise.
     """
     with services().database() as connection:
         found = frame(connection, dataset)
@@ -221,11 +229,7 @@ def show_row(dataset: str, row_key: str) -> Response:
         if found.shape.is_keyed:
             reader = _shadowed_reader(connection, found.installed)
             shadowed = reader.read(connection, None, key=key, limit=MAX_SHADOWED)
-    lines = None
-    if given("raw"):
-        lines = _line_with_header(
-            found.installed.dataset, found.bucket, row.source_key, lineage, row.source_line
-        )
+    lines = _line_with_header(found, row, lineage) if given("raw") else None
     name = row_key if found.shape.is_keyed else f"line {row.source_line} of {row.source_key}"
     return page(
         "rows/show.html",
@@ -236,7 +240,7 @@ def show_row(dataset: str, row_key: str) -> Response:
         frame=found,
         name=printable(name),
         row=row,
-        values=_values(found, values, json.loads(row.extra)),
+        values=_values(found, values, json.loads(row.extra), _cells(found, row, lines)),
         lineage=lineage,
         pictures=[
             (one, sizes[path], picture_url(dataset, one.bucket, one.key))
@@ -244,12 +248,7 @@ def show_row(dataset: str, row_key: str) -> Response:
         ],
         shadowed=[_shadowed(found.installed, text, values) for _, text in shadowed],
         lines=lines,
-        raw_url=f"{request.path}?raw=1",
-        panel_url=url_for(
-            "ui.rows.show_raw_line", dataset=dataset, key=row.source_key, line=row.source_line
-        ),
-        line=row.source_line,
-        panel_version="",
+        raw_url=f"{row_url(dataset, row_key)}?raw=1",
     )
 
 
@@ -264,46 +263,50 @@ def _key(shape: RowShape, row_key: str) -> tuple[object, ...]:
 
 
 def _values(
-    found: DatasetFrame, values: Mapping[str, Any], extra: Mapping[str, Any] | None
-) -> list[tuple[str, str | None, str]]:
-    """The columns, their values, and where those come from if not from a cell."""
+    found: DatasetFrame,
+    values: Mapping[str, Any],
+    extra: Mapping[str, Any] | None,
+    cells: Mapping[str, str],
+) -> list[dict[str, str | None]]:
+    """The columns, their values, and their cells as far as known, or where they come from."""
     dataset = found.installed.dataset
     notes = {one.name: f"from {one.source}" for one in dataset.derived}
     notes |= dict.fromkeys(found.attached, "joined by name")
-    shown = [(printable(name), _full(value), notes.get(name, "")) for name, value in values.items()]
-    undeclared = [
-        (printable(name), _full(value), "not declared") for name, value in (extra or {}).items()
+    columns = found.shape.columns
+    rows = [(name, columns[name].type, one, notes.get(name, "")) for name, one in values.items()]
+    rows += [(name, _UNTYPED, one, "not declared") for name, one in (extra or {}).items()]
+    return [
+        {
+            "column": printable(name),
+            "value": row_view.cell(value, type_, sys.maxsize),
+            "cell": _cell(cells.get(name)),
+            "note": note,
+        }
+        for name, type_, value, note in rows
     ]
-    return [*shown, *undeclared]
 
 
-def _full(value: object) -> str | None:
-    """A value without a limit of its length."""
-    if value is None:
+def _cell(text: str | None) -> str | None:
+    """A cell, in quotes if space around it would not be seen."""
+    if text is None:
         return None
-    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return printable(text if text == text.strip() else json.dumps(text, ensure_ascii=False))
 
 
-def _line_with_header(
-    dataset: Dataset, bucket: str, key: str, lineage: RowOrigin, line: int
-) -> SourceLines:
+def _line_with_header(found: DatasetFrame, row: SingleRow, lineage: RowOrigin) -> SourceLines:
+    dataset = found.installed.dataset
     etag = None if lineage.source is None else lineage.source.etag
-    header = dataset.dialect.header_row
-    return source_lines(dataset, bucket, key, etag, {header, line})
+    numbers = {dataset.dialect.header_row, row.source_line}
+    return source_lines(dataset, found.bucket, row.source_key, etag, numbers)
 
 
-@bp.get("/datasets/<dataset>/raw")
-@needs(Role.READER, dataset=OF_PATH)
-def show_raw_line(dataset: str) -> Response:
-    """The panel with the line of an object of the dataset."""
-    key, line = given("key") or "", number("line") or 0
-    shared = services()
-    with shared.database() as connection:
-        installed = find(shared.catalog.read(connection), dataset).dataset
-        bucket = shared.bucket_of(installed)
-        lineage = queries.lineage(connection, dataset, bucket, key, 0)
-    lines = _line_with_header(installed, bucket, key, lineage, line)
-    return panel("rows/_raw.html", lines=lines, line=line, raw_url="", panel_url="")
+def _cells(found: DatasetFrame, row: SingleRow, lines: SourceLines | None) -> dict[str, str]:
+    """The cells of the line of a row, by column."""
+    if lines is None or row.source_line not in lines.lines:
+        return {}
+    dataset = found.installed.dataset
+    header = lines.lines.get(dataset.dialect.header_row)
+    return cells(dataset, row.source_key, header, lines.lines[row.source_line])
 
 
 @bp.get("/datasets/<dataset>/pictures/<bucket>/<object_key:key>")

@@ -20,7 +20,7 @@ from api.ui import forms
 from api.ui.object_parts import dataset_of, raw_problems, shown_state
 from api.ui.parameters import given, number
 from api.ui.queries import objects as queries
-from api.ui.render import may, now, page, panel
+from api.ui.render import may, now, page, panel, reload
 from etl.model.roles import Role
 
 if TYPE_CHECKING:
@@ -97,7 +97,10 @@ def show_arrival(bucket: str, key: str) -> Response:
     """The panel that shows the rows of an uploaded object as they arrive."""
     objects.allow(bucket)
     object_keys.check(key)
-    return panel("objects/_arrival.html", arrival=arrival(bucket, key, number("until") or 0))
+    found = arrival(bucket, key, number("until") or 0)
+    if found["is_over"]:  # the state, the problems and the versions of the page have changed, too
+        return reload()
+    return panel("objects/_arrival.html", arrival=found)
 
 
 # -- what is shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 ROWS = 20
 COLUMNS = 30
 CHARACTERS = 200  # of a cell
+_ZEROS = re.compile(r"\.0+(?=Z?$)")  # a fraction of a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,15 @@ def preview_parquet(message: bytes) -> FirstRows | None:
 def _texts(column: Any) -> list[str | None]:  # noqa: ANN401 - an array of Arrow, which is not typed
     import pyarrow as pa
 
+    is_time = pa.types.is_timestamp(column.type)
     try:
         values = column.cast(pa.string()).to_pylist()
     except pa.ArrowException:  # nested values, and bytes that are no text
         values = column.to_pylist()
-    return [None if one is None else cut(str(one)) for one in values]
+    texts = [None if one is None else str(one) for one in values]
+    if is_time:
+        texts = [one and _ZEROS.sub("", one) for one in texts]
+    return [one and cut(one) for one in texts]
 
 
 def cut(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,35 @@ def read_schedule(connection: Connection, settings: Settings) -> Snapshot:
     )
 
 
+def read_dataset(
+    connection: Connection,
+    settings: Settings,
+    facts: DatasetFacts,
+    known: Sequence[Dataset],
+    *,
+    store_error: EtlError | None,
+) -> Snapshot:
+    """What the line of one dataset needs; `facts` are its totals, `known` the installed datasets.
+
+    Raises:  DatabaseUnavailable.
+    """
+    reader = _Reader(connection, settings)
+    now = reader.one("now", run=reader.key(Lock.RUN), scheduler=reader.scheduler_key)
+    last_commit = reader.value("committed")
+    waiting_since = reader.waiting(known).get(facts.name)
+    return Snapshot(
+        now=now.now,
+        bucket=settings.source_bucket,
+        datasets=(replace(facts, waiting_since=waiting_since),),
+        outage=None if store_error is None else reader.outage(store_error, last_commit),
+        due_at=_due(reader.one("last_full"), settings),
+        last_commit_at=last_commit,
+        running=reader.running() if now.has_run else None,
+        failed_datasets=reader.failed_datasets(),
+        holds=reader.holds(),
+    )
+
+
 class _Reader:
     """Reads the facts over one connection."""
 
@@ -162,10 +192,10 @@ class _Reader:
     def datasets(self, tallies: Mapping[str, Row[Any]]) -> tuple[DatasetFacts, ...]:
         """Each installed dataset; before the first run, that is `users`."""
         known = [one.dataset for one in installed(self._connection, self._schemas.data)] or [USERS]
-        waiting = self._waiting(known)
+        waiting = self.waiting(known)
         return tuple(_facts(one.name, tallies.get(one.name), waiting) for one in known)
 
-    def _waiting(self, known: Sequence[Dataset]) -> dict[str, datetime]:
+    def waiting(self, known: Sequence[Dataset]) -> dict[str, datetime]:
         """By dataset, when its oldest event arrived that no run has handled."""
         router = Router(known, self._settings.source_bucket)
         found: dict[str, datetime] = {}

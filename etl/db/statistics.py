@@ -15,20 +15,25 @@ from etl.db.tally_tables import dataset_tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
 
 class Statistics(NamedTuple):
     """The number of rows, and what is known of columns by name.
 
-    `run_id` is the last run that had changed the rows, None if none had.
+    `run_id` is the last run that had changed the rows, None if none had. `version` is that of the
+    rows, and `computed_at` the time; of statistics that are not saved yet, they are not known.
     """
 
     rows: int
     columns: dict[str, Any]
     run_id: int | None = None
+    version: str = ""
+    computed_at: datetime | None = None
 
 
-_SAVED = select(statistics.c["count"], statistics.c["columns"], statistics.c.run_id)
+_COLUMNS = ("count", "columns", "run_id", "version", "computed_at")
+_SAVED = select(*(statistics.c[name] for name in _COLUMNS))
 
 
 def load(connection: Connection, dataset: str, version: str) -> Statistics | None:

@@ -42,13 +42,13 @@ def chromium() -> Iterator[Browser]:
 def serve(chromium: Browser, settings: Settings, tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Starts the API, and the scheduler unless `runs=False`; returns the URL of the API.
 
-    LOCAL_DIR is `tmp_path`, so that a test may write a keys file.
+    LOCAL_DIR is `tmp_path`, so that a test may write a keys file. `changes` are other settings.
     """
     assert chromium.is_connected()
     with ExitStack() as processes:
 
-        def begin(*, runs: bool = True) -> str:
-            own = settings.model_copy(update={"local_dir": tmp_path})
+        def begin(*, runs: bool = True, **changes: Any) -> str:  # noqa: ANN401 - settings
+            own = settings.model_copy(update={"local_dir": tmp_path, **changes})
             host, port, _ = processes.enter_context(serving(own))
             if runs:
                 scheduler = start(

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import ast
 import csv
+import html
 import io
 import json
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import urlopen
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from pydantic import SecretStr
 from sqlalchemy import text
 
+from api import create_app
+from api.ui.render import query
 from etl.model.dataset import Constraints, Dataset, Field, FieldType
+from etl.model.roles import Role, entry_for, new_key
 from etl.model.values import Trigger
 from tests.conftest import TestBucket
 from tests.dataset_rows import install, put_rows
+from tests.processes import serving
 from tests.sample_datasets import ORDERS, PARTS, READINGS
-from tests.ui_client import BROWSER, Seen, visit
+from tests.ui_client import BROWSER, Seen, send, visit
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
     from sqlalchemy import Engine
 
+    from etl.settings import Settings
     from etl.sync.manager import DataManager
 
 # Columns with the names of parameters, of the dataset's own argument, and with quotes.
@@ -96,8 +106,8 @@ def test_a_dataset_shows_what_is_declared_and_what_is_not(
     assert seen.h1 == "users"
     assert "2 rows from 1 object" in seen.text
     assert "birthdate date, from birthts date" in seen.text
-    assert "branch not declared _extra" in seen.text
-    assert "values not computed yet" in seen.text
+    assert "branch not declared in 1 row _extra" in seen.text
+    assert "values are being computed" in seen.text
     form = seen.form("/statistics")
     assert client.post(form.action, data=form.fields, headers=BROWSER).status_code == 303
     computed = visit(client, "/ui/datasets/users")
@@ -112,12 +122,55 @@ def test_the_users_are_counted_by_age_again_when_they_change(
     bucket.user("1.csv", birthts=0)  # 56 years on the day of the tests
     bucket.user("2.csv", birthts=946_684_800_000)  # 26
     manager.run(Trigger.CLI)
-    seen = visit(client, "/ui/datasets/users")
+    assert "50 to 59" not in visit(client, "/ui/datasets/users").text
+    seen = panel_of(client)
     assert "20 to 29 1 30 to 39 0 40 to 49 0 50 to 59 1" in seen.text
-    assert "with picture, 0 without, 2" in seen.text
+    assert "with picture, 0 without, 2 mean age 41.0 years" in seen.text
+    assert seen.text.partition("Age")[2] in visit(client, "/ui/datasets/users").text
     bucket.user("3.csv", birthts=0)
     manager.run(Trigger.CLI)
-    assert "50 to 59 2" in visit(client, "/ui/datasets/users").text
+    assert "50 to 59 1" in visit(client, "/ui/datasets/users").text  # as of the first run
+    assert "50 to 59 2" in panel_of(client).text
+    groups = client.get("/datasets/users/stats").get_json()["columns"]["age"]
+    assert set(groups) == {"nulls", "distinct", "min", "max"}
+
+
+def panel_of(client: FlaskClient) -> Seen:
+    """The panel that computes the statistics of the users, which their page loads."""
+    (url,) = (one for one in visit(client, "/ui/datasets/users").loaded if "/columns" in one)
+    seen = visit(client, url)
+    assert not [one for one in seen.loaded if "/columns" in one]
+    return seen
+
+
+def test_statistics_of_a_large_table_are_computed_only_on_request(
+    client: FlaskClient, manager: DataManager, bucket: TestBucket, engine: Engine
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE dataset_tally SET rows = 1000000"))
+    seen = visit(client, "/ui/datasets/users")
+    assert "values not computed yet" in seen.text
+    assert not [one for one in seen.loaded if "/columns" in one]
+    assert "Compute now" in seen.form("/statistics").buttons
+
+
+def test_the_chart_begins_with_the_rows_before_its_first_hour(
+    client: FlaskClient, manager: DataManager, bucket: TestBucket, engine: Engine
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    seen = visit(client, "/ui/datasets/users")
+    assert re.search("Rows of users since .+ UTC: from 1 to 1", seen.response.text)
+    assert "Rows since" in seen.text
+    bucket.user("2.csv")
+    manager.run(Trigger.CLI)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE dataset_hour SET rows = 9, rows_inserted = 2"))
+    seen = visit(client, "/ui/datasets/users")
+    assert re.search("Rows of users since .+ UTC: from 7 to 9", seen.response.text)
+    assert "Rows, last 30 days" in seen.text
 
 
 def test_a_dataset_that_does_not_exist_is_not_found(client: FlaskClient):
@@ -203,6 +256,25 @@ def test_columns_may_have_any_name(client: FlaskClient, engine: Engine):
         assert len(all_keys(client, response.location)) == expected
 
 
+def test_a_link_that_changes_a_parameter_keeps_one_with_the_name_of_an_argument(
+    client: FlaskClient,
+):
+    with client.application.test_request_context("/ui/datasets/odd/rows?dataset=eq.b&_external=a"):
+        assert query(after="1") == "/ui/datasets/odd/rows?dataset=eq.b&_external=a&after=1"
+        assert query(dataset=None, _external=None) == "/ui/datasets/odd/rows"
+
+
+def test_pages_of_the_api_follow_a_filter_of_a_column_named_dataset(
+    client: FlaskClient, engine: Engine
+):
+    install(engine, ODD)
+    put_rows(engine, ODD, *({"id": str(number), "dataset": "b"} for number in range(3)))
+    response = client.get("/datasets/odd/rows?dataset=eq.b&limit=2")
+    assert len(response.get_json()) == 2
+    (following,) = re.findall("<(.+)>; rel=.?next", response.headers["Link"])
+    assert [one["id"] for one in client.get(following).get_json()] == ["2"]
+
+
 def test_rows_without_a_key_are_named_by_their_place(client: FlaskClient, engine: Engine):
     install(engine, READINGS)
     rows = [
@@ -247,12 +319,47 @@ def test_what_is_shown_can_be_saved_as_a_file(client: FlaskClient):
 
 
 @pytest.mark.usefixtures("orders")
-def test_lines_to_copy_read_the_same_rows(client: FlaskClient):
-    seen = visit(client, "/ui/datasets/orders/rows?rank=gte.63")
-    line = next(one for one in seen.text.split() if one.startswith("pd.read_parquet("))
-    url = json.loads(line.removeprefix("pd.read_parquet(").removesuffix(")"))
-    table = parquet.read_table(pa.BufferReader(client.get(url).data))
-    assert table["order_id"].to_pylist() == ["o063", "o064"]
+def test_lines_to_copy_read_the_same_rows(settings: Settings, engine: Engine):
+    with (
+        serving(settings) as (host, port, _),
+        urlopen(f"http://{host}:{port}/ui/datasets/orders/rows?rank=gte.63") as page,
+    ):
+        lines = dict(
+            re.findall(
+                r"<h3>(.+?)</h3><code class=.copy.>(.+?)</code>", page.read().decode(), re.DOTALL
+            )
+        )
+        found = {
+            name: executed(html.unescape(code)) for name, code in lines.items() if "SQL" not in name
+        }
+        assert found["pandas"]["order_id"].to_list() == ["o063", "o064"]
+        assert found["polars"]["order_id"].to_list() == ["o063", "o064"]
+        assert [row[0] for row in found["DuckDB"].fetchall()] == ["o063", "o064"]
+    with engine.connect() as connection:
+        assert len(connection.execute(text(lines["SQL, all rows"])).all()) == 65
+
+
+def executed(code: str) -> Any:  # noqa: ANN401 - a table of any library
+    """The value of the last line."""
+    names: dict[str, Any] = {}
+    *before, last = ast.parse(code).body
+    assert isinstance(last, ast.Expr)
+    exec(compile(ast.Module(before, []), "lines", "exec"), names)  # noqa: S102 - our own lines
+    return eval(compile(ast.Expression(last.value), "line", "eval"), names)  # noqa: S307 - our own line
+
+
+def test_lines_to_copy_name_the_key_and_quote_the_table(settings: Settings, engine: Engine):
+    install(engine, READINGS)
+    put_rows(engine, READINGS, {"sensor": "a", "site": "x"})
+    key = new_key()
+    entry = entry_for("reader", Role.READER, key)
+    app = create_app(settings.model_copy(update={"api_keys": SecretStr(str(entry))}))
+    client = app.test_client()
+    send(client, visit(client, "/ui/sign-in"), "/sign-in", key=key)
+    seen = visit(client, "/ui/datasets/readings/rows")
+    assert seen.text.count('{"Authorization": "Bearer KEY"}') == 3
+    assert 'SELECT * FROM public."Readings";' in seen.text
+    app.extensions["bucketline"].engine.dispose()
 
 
 def test_a_gallery_is_only_of_datasets_with_attachments(client: FlaskClient, engine: Engine):

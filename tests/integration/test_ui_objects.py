@@ -133,7 +133,7 @@ def test_problems_are_shown_next_to_their_raw_lines(
     assert seen.h1 == "bad.csv"
     assert "2,Bo,Day,03.05.1980" in seen.text
     assert "<mark>03.05.1980</mark>" in seen.response.text
-    assert "4,,Gil,2" in seen.text
+    assert "4,<mark> </mark>,Gil,2" in seen.response.text
     assert "1 line without a problem" in seen.text
     assert f"4 rows read by run {run.id}" in seen.text
     assert "adds up" in seen.text
@@ -237,10 +237,12 @@ def test_without_a_script_a_form_checks_and_uploads(
     assert "Its rows are shown here" in seen.text
     (live,) = [url for url in seen.loaded if "/ui/arrival/" in url]
     manager.run(Trigger.CLI)
-    arrived = client.get(live)
+    assert client.get(live).headers["HX-Refresh"] == "true"
+    arrived = visit(client, location)
     assert "rejected 2" in arrived.text
     assert "Ann" in arrived.text
-    assert "hx-get" not in arrived.text
+    assert "Loaded, 2 rows rejected" in arrived.text
+    assert not [url for url in arrived.loaded if "/ui/arrival/" in url]
     over = visit(client, f"{address}/crm/bad.csv?until=1")
     assert not [url for url in over.loaded if "/ui/arrival/" in url]
 

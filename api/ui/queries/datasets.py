@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, literal_column, select, text
 
-from api.rows.columns import age_in_sql
-from etl.db.tables import users
-
 if TYPE_CHECKING:
-    from datetime import date, datetime
+    from datetime import datetime
 
     from sqlalchemy import Connection
 
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
 
 SAMPLED_ROWS = 5_000  # in which undeclared columns are looked for; all of a smaller table
 MOST_UNDECLARED = 100
-YEARS = 10  # of a bar of ages
 
 _TOTALS = """
 SELECT dataset, rows, attached, retired, shadowed, objects, problems, errors, run_id, changed_at
@@ -27,10 +23,8 @@ FROM dataset_tally
 """
 
 _HOURS = """
-(SELECT hour, rows FROM dataset_hour WHERE dataset = :dataset AND hour < :start
- ORDER BY hour DESC LIMIT 1)
-UNION ALL
-(SELECT hour, rows FROM dataset_hour WHERE dataset = :dataset AND hour >= :start ORDER BY hour)
+SELECT hour, rows, rows - (rows_inserted + rows_restored - rows_retired) AS before
+FROM dataset_hour WHERE dataset = :dataset AND hour >= :start ORDER BY hour
 """
 
 
@@ -65,20 +59,6 @@ class UndeclaredColumn:
     rows: int
 
 
-@dataclass(frozen=True, slots=True)
-class AgeBar:
-    """The users of an age group, `first` to `first + YEARS - 1`, with and without a picture."""
-
-    first: int
-    attached: int
-    total: int
-
-    @property
-    def label(self) -> str:
-        """The ages of the group."""
-        return f"{self.first} to {self.first + YEARS - 1}"
-
-
 def all_totals(connection: Connection) -> dict[str, Totals]:
     """The totals of all datasets."""
     rows = connection.execute(text(_TOTALS)).all()
@@ -98,9 +78,11 @@ def _totals(row: Any) -> Totals:  # noqa: ANN401 - a row
 
 
 def rows_since(connection: Connection, dataset: str, start: datetime) -> list[RowsAt]:
-    """The rows in the hours since `start` that changed them, with the last hour before it."""
-    given = {"dataset": dataset, "start": start}
-    return [RowsAt(*row) for row in connection.execute(text(_HOURS), given)]
+    """The rows at `start`, and in the hours since then that changed them; none if none did."""
+    rows = connection.execute(text(_HOURS), {"dataset": dataset, "start": start}).all()
+    if not rows:
+        return []
+    return [RowsAt(start, rows[0].before), *(RowsAt(row.hour, row.rows) for row in rows)]
 
 
 def undeclared(connection: Connection, shape: RowShape, rows: int) -> list[UndeclaredColumn]:
@@ -117,18 +99,3 @@ def undeclared(connection: Connection, shape: RowShape, rows: int) -> list[Undec
         .limit(MOST_UNDECLARED)
     )
     return [UndeclaredColumn(*row) for row in connection.execute(statement)]
-
-
-def ages(connection: Connection, today: date) -> tuple[AgeBar, ...]:
-    """The users by age on a date, youngest first; groups between them without users included."""
-    group = (func.floor(age_in_sql(users.c.birthdate, today) / YEARS)).label("decade")
-    statement = (
-        select(group, func.count(users.c.img_path), func.count())
-        .where(users.c.birthdate.is_not(None))
-        .group_by(group)
-    )
-    found = {int(row[0]): (row[1], row[2]) for row in connection.execute(statement)}
-    if not found:
-        return ()
-    every = range(min(found), max(found) + 1)
-    return tuple(AgeBar(one * YEARS, *found.get(one, (0, 0))) for one in every)

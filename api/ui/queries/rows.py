@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from flask import g
 from sqlalchemy import select, text
 
 from api.rows import images, streaming
@@ -44,6 +45,7 @@ class RowOrigin:
 def rows(connection: Connection, query: RowQuery) -> tuple[list[dict[str, Any]], str | None]:
     """The rows of a page as the API has them, and `after` of the next page, if there is one."""
     kind = ROW_FORMATS["json"]
+    _count()
     has_scalar = streaming.has_json_scalar(connection, services())
     content, following = copy_page(connection, query, kind, has_json_scalar=has_scalar)
     encoded = b"".join(kind.encode(iter([content]), query.columns))
@@ -53,6 +55,7 @@ def rows(connection: Connection, query: RowQuery) -> tuple[list[dict[str, Any]],
 
 def estimate(connection: Connection, query: RowQuery) -> int:
     """About how many rows match, as PostgreSQL's planner expects; it reads none of them."""
+    _count()
     every = replace(query, limit=None, after=None)
     sql, values = statement(every, ROW_FORMATS["json"], has_json_scalar=False)
     with driver(connection).cursor() as cursor:
@@ -60,6 +63,11 @@ def estimate(connection: Connection, query: RowQuery) -> int:
         (plans,) = cursor.fetchone()
     plan = json.loads(plans) if isinstance(plans, str) else plans
     return int(plan[0]["Plan"]["Plan Rows"])
+
+
+def _count() -> None:
+    """Count a statement that does not pass through SQLAlchemy."""
+    g.queries = g.get("queries", 0) + 1
 
 
 def rounded(count: int) -> int:

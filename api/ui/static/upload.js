@@ -34,12 +34,12 @@
     }
   };
 
-  const addButton = (place, label) => {
+  const addButton = (place, label, act = upload, look = "main") => {
     const button = document.createElement("button");
     button.type = "button";
-    button.className = "main";
+    button.className = look;
     button.textContent = label;
-    button.addEventListener("click", () => upload());
+    button.addEventListener("click", () => act());
     place.append(button);
   };
 
@@ -70,7 +70,11 @@
     const page = new DOMParser().parseFromString(text, "text/html");
     shown.replaceChildren(...page.body.children);
     const place = shown.querySelector("[data-uploads]");
-    if (place) addButton(place, place.dataset.uploads.trim());
+    if (place) {
+      addButton(place, place.dataset.uploads.trim());
+      addButton(place, "Choose another file", () => input.click(), "");
+    }
+    shown.scrollIntoView({ block: "nearest" });
   };
 
   const send = (url, given, done, failed) => {
@@ -108,13 +112,19 @@
   const choose = (chosen) => {
     if (!chosen) return;
     file = chosen;
-    area.scrollIntoView({ block: "nearest" });
     check();
+    shown.scrollIntoView({ block: "nearest" });
   };
 
   form.querySelector(".actions").remove(); // the report has the button
-  form.addEventListener("submit", (event) => { event.preventDefault(); choose(input.files[0]); });
-  input.addEventListener("change", () => choose(input.files[0]));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  input.addEventListener("change", () => {
+    choose(input.files[0]);
+    input.value = ""; // so that the same file can be chosen again once it is fixed
+  });
+  for (const link of document.querySelectorAll('a[href="#upload"]')) {
+    link.addEventListener("click", (event) => { event.preventDefault(); input.click(); });
+  }
   form.elements.prefix?.addEventListener("change", () => { if (file) check(); });
 
   const hint = document.createElement("p");
