@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from etl.model.keys import IMAGE_EXTENSIONS
 from etl.model.routing import Router
 from etl.model.safe_text import printable
 from etl.model.values import ObjectKind
+from etl.read.csv.encoding import decode_lines
 from etl.runtime.sandbox import WorkFailed
 
 if TYPE_CHECKING:
@@ -204,10 +206,12 @@ def _of_text(bucket: str, info: ObjectInfo, *, is_table: bool) -> ShownPreview:
 
 
 def _decoded(content: bytes, *, is_cut: bool) -> str:
-    """The text, without a last line that may be incomplete."""
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    text = content.decode(encoding, "replace")
-    return text[: text.rfind("\n") + 1] or text if is_cut else text
+    """The text as runs decode it, without a last line that may be incomplete."""
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        text = content.decode("utf-16", "replace")
+        return text[: text.rfind("\n") + 1] or text if is_cut else text
+    whole = content[: content.rfind(b"\n") + 1] or content if is_cut else content
+    return "".join(decode_lines(whole).lines)
 
 
 def _table(text: str) -> tuple[FirstRows, bool]:

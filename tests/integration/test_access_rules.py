@@ -46,7 +46,6 @@ MILDER = {
     "POST /ui/datasets/<dataset>/statistics": Role.READER,
     "POST /check": Role.READER,
     "POST /objects/<bucket>/<object_key:key>/presign": Role.READER,
-    "POST /ui/datasets/<dataset>/statistics": Role.READER,  # as GET /datasets/<dataset>/stats
 }
 LEAST = {"POST": Role.WRITER, "PUT": Role.WRITER, "PATCH": Role.WRITER, "DELETE": Role.ADMIN}
 

@@ -193,6 +193,9 @@ def test_previews_show_the_beginning(client: FlaskClient, bucket: TestBucket, ad
     assert "cannot be read as Parquet" in visit(client, f"{address}/broken.parquet").text
     bucket.put("a.bin", b"\0\1")
     assert "no preview" in visit(client, f"{address}/a.bin").text
+    bucket.put("old.csv", "name;betrag\nMüller;1 €\nJosé;2\n".encode("cp1252"))
+    shown = visit(client, f"{address}/old.csv").text
+    assert "Müller 1 € José 2" in shown
     bucket.put("a.png", b"\x89PNG")
     seen = visit(client, f"{address}/a.png")
     (picture,) = [url for url in seen.loaded if "/ui/download/" in url]

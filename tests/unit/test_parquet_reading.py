@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import tempfile
@@ -456,3 +457,35 @@ def test_the_type_of_a_column_is_shown_without_control_characters():
     found = validate(first.rows, of, dict.fromkeys(first.rows_read, ""), TODAY)
     assert found.problems[0].note.isprintable()
     assert "Berlin\\x1b[2J" in found.problems[0].note
+
+
+def test_a_page_that_claims_to_be_longer_than_the_file_is_refused():
+    """Arrow would allocate what its header says."""
+    content = written(pa.table({"sensor": ["a", "b"]}), compression="none")
+    head = b"PAR1\x15\x04\x15\x14\x15\x14"  # a dictionary of 10 bytes, as stored too
+    assert content.startswith(head)
+    longer = head[:-1] + b"\x9e\x95\xb6\xef\x0e" + content[len(head) :]  # of 2 GB
+    found = refusal(longer, dataset(SENSOR))
+    assert found.problem_code == "corrupt-archive"
+    assert "a page does not end within the file" in found.message
+
+
+def test_half_floats_that_are_signaling_nan_are_no_integers():
+    bits = np.array([0x7C01, 0x4500], np.uint16)
+    content = written(pa.table({"sensor": ["a", "b"], "n": pa.array(bits.view(np.float16))}))
+    of = dataset(SENSOR, Field(name="n", type=FieldType.INTEGER))
+    first = extracts(content, of)[0]
+    found = validate(first.rows, of, dict.fromkeys(first.rows_read, ""), TODAY)
+    assert [(one.line, one.code) for one in found.problems] == [(1, "not-an-integer")]
+
+
+def test_a_time_zone_that_is_no_text_is_damage():
+    content = written(pa.table({"at": pa.array([0], pa.timestamp("us", "Europe/Berlin"))}))
+    schema = base64.b64decode(
+        pq.ParquetFile(io.BytesIO(content)).metadata.metadata[b"ARROW:schema"]
+    )
+    broken = base64.b64encode(schema.replace(b"Europe/Berlin", b"Europe/\x87erlin"))
+    changed = content.replace(base64.b64encode(schema), broken)
+    assert changed != content
+    found = refusal(changed, dataset(Field(name="at", type=FieldType.DATETIME)))
+    assert found.problem_code == "corrupt-archive"

@@ -62,6 +62,8 @@ def open_file(content: BinaryIO, layout: Layout) -> OpenedFile:
         first = _opened(content)
         schema = first.schema_arrow
         names = list(schema.names)
+        for field in schema:
+            _check_zones(field.type)
     if any("\0" in name for name in names):
         raise RefusedObject(
             ProblemCode.NUL_BYTE,
@@ -155,6 +157,14 @@ def _check_footer(content: BinaryIO) -> int:
             "the file with larger row groups.",
         )
     return size
+
+
+def _check_zones(type_: pa.DataType) -> None:
+    """Raises:  UnicodeDecodeError for a time zone that is no text, as Arrow does on each use."""
+    if pa.types.is_timestamp(type_):
+        _ = type_.tz
+    for place in range(type_.num_fields):
+        _check_zones(type_.field(place).type)
 
 
 def _check_types(schema: pa.Schema) -> None:
