@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openpyxl import load_workbook
 from openpyxl.cell.read_only import EMPTY_CELL
+from openpyxl.worksheet._reader import WorkSheetParser
 
 from etl.model.dataset import FieldType
 from etl.model.values import ProblemCode
@@ -19,9 +20,10 @@ from etl.verify.rows import Rows
 from etl.verify.typed import plain_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from openpyxl.workbook import Workbook
+    from openpyxl.worksheet._read_only import ReadOnlyWorksheet
 
     from etl.model.dataset import Dataset, Field
     from etl.verify.file import DatasetFile
@@ -90,15 +92,32 @@ def _cells(content: bytes, dataset: Dataset) -> list[list[object]]:
     for one in sheets:
         one.reset_dimensions()  # what the file says of its size may be wrong
     rows, area = {}, _Area()
-    pairs = zip(*(one.iter_rows(min_row=1) for one in sheets), strict=False)
-    for number, pair in enumerate(pairs, 1):
-        if pair[0]:
-            area.add(number, pair[0])
-            rows[number] = [_value(*cells) for cells in zip(*pair, strict=False)]
-        elif number > MAX_CELLS:  # there is a cell in a later row
-            raise FileError(ProblemCode.ARCHIVE_TOO_LARGE)
+    for (number, cells), (_, written) in zip(*map(_filled_rows, sheets), strict=False):
+        area.add(number, cells)
+        rows[number] = [_value(*pair) for pair in zip(cells, written, strict=False)]
     area.check()
     return [rows.get(number, []) for number in range(1, area.last_row + 1)]
+
+
+def _filled_rows(sheet: ReadOnlyWorksheet) -> Iterator[tuple[int, Sequence[Any]]]:
+    """The rows that the sheet has, with their numbers.
+
+    `iter_rows` makes all blank ones before them, too, of which there may be billions.
+    """
+    book, least = sheet.parent, 1
+    with sheet._get_source() as source:  # noqa: SLF001
+        parser = WorkSheetParser(
+            source,
+            sheet._shared_strings,  # noqa: SLF001
+            data_only=book.data_only,
+            epoch=book.epoch,
+            date_formats=book._date_formats,  # noqa: SLF001
+            timedelta_formats=book._timedelta_formats,  # noqa: SLF001
+        )
+        for number, row in parser.parse():
+            if number >= least and row:
+                least = number + 1
+                yield number, sheet._get_row(row, 1)  # noqa: SLF001
 
 
 class _Area:
