@@ -28,7 +28,6 @@ from etl.model.keys import IMAGE_EXTENSIONS
 from etl.model.routing import Router
 from etl.model.safe_text import printable
 from etl.model.values import ObjectKind
-from etl.read.csv.encoding import decode_lines
 from etl.runtime.sandbox import WorkFailed
 
 if TYPE_CHECKING:
@@ -210,6 +209,8 @@ def _decoded(content: bytes, *, is_cut: bool) -> str:
     if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         text = content.decode("utf-16", "replace")
         return text[: text.rfind("\n") + 1] or text if is_cut else text
+    from etl.read.csv.encoding import decode_lines  # noqa: PLC0415 - with pyarrow
+
     whole = content[: content.rfind(b"\n") + 1] or content if is_cut else content
     return "".join(decode_lines(whole).lines)
 
