@@ -1,4 +1,4 @@
--- A large instance of the dataset users, without its objects: what years of runs leave behind.
+-- A large instance of the dataset users, without its objects, as it is after years of runs.
 -- Parameters: bucket, users, runs, problems (each at least 1), user_objects. It takes the tables as
 -- an instance has them after its first run over an empty bucket, and counts all tallies again.
 --
