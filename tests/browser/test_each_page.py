@@ -85,16 +85,18 @@ def test_page_without_scripts_has_the_same_heading_and_links(
 ):
     def shown(**options: object) -> tuple[list[str], set[str | None]]:
         opened = visitor(filled.url, **options).open(filled.path(page), page.status)
-        links = opened.locator("main a[href]").all()
-        headings = opened.locator("h1, h2").all_inner_texts()
-        return headings, {link.get_attribute("href") for link in links}
+        links = opened.locator("main a[href]").evaluate_all(
+            "links => links.map((link) => link.getAttribute('href'))"
+        )
+        return opened.locator("h1, h2").all_inner_texts(), set(links)
 
     (headings, links), (expected_headings, expected_links) = (
         shown(java_script_enabled=False),
         shown(),
     )
-    assert headings == expected_headings
-    assert links >= expected_links  # a script may replace a link by what it leads to
+    # A script may load what a link leads to, in place of the link.
+    assert set(headings) <= set(expected_headings)
+    assert links >= expected_links
 
 
 def test_errors_and_broken_policies_are_noticed(filled: Filled, chromium: Browser):
