@@ -68,7 +68,7 @@ class Reshape:
             if self.found[name].stored_type is None or name in replaced
         ]
 
-    @property
+    @cached_property
     def dropped(self) -> list[str]:
         """The columns to drop, also those added again; generated ones before their sources."""
         unwanted = [
@@ -79,7 +79,7 @@ class Reshape:
         found = [*unwanted, *self._regenerated]
         return sorted(found, key=lambda name: self.found[name].stored_generated is None)
 
-    @property
+    @cached_property
     def _regenerated(self) -> list[str]:
         """Columns whose expression differs, or whose source gets another type."""
         sources = {in_text(name) for name in self.unlike}
@@ -94,7 +94,7 @@ class Reshape:
             )
         ]
 
-    @property
+    @cached_property
     def unlike(self) -> list[str]:
         """The columns of another type or collation."""
         return [
@@ -126,6 +126,15 @@ class Reshape:
         return is_same and not self.added and not self.unlike
 
     @property
+    def is_as_wished(self) -> bool:
+        """Whether there is nothing to alter."""
+        wanted = {one.name for one in self.wish.shape.indexes}
+        wanted.add(relation_name(self.wish.name, (), "pkey"))
+        own = {str(one.name) for one in self.found_indexes if one.is_key or self.is_own(one)}
+        is_same = self.is_narrowed and own == wanted
+        return is_same and not (self.dropped or self.loosened or self.tightened)
+
+    @property
     def drops_required(self) -> bool:
         """Whether a column to drop, or one that may be null, does not accept nulls yet."""
         dropped = [self.found[name] for name in self.dropped]
@@ -133,7 +142,7 @@ class Reshape:
             row.is_required and row.stored_generated is None for row in dropped
         )
 
-    @property
+    @cached_property
     def loosened(self) -> list[str]:
         """The NOT NULL columns that stored rows, or those written now, may lack for the moment.
 

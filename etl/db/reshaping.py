@@ -83,10 +83,7 @@ def is_free(connection: Connection, before: DatasetSql, sql: DatasetSql) -> bool
 
     They then get any shape at once.
     """
-    if not _are_empty(connection, before) or is_taken(connection, before, sql):
-        return False
-    shapes = find_shapes(connection, before, sql, _left(connection, before, sql))
-    return not all_obstacles(connection, before, sql, shapes)
+    return _shapes_if_free(connection, before, sql) is not None
 
 
 def reshape_empty(connection: Connection, before: DatasetSql, sql: DatasetSql) -> bool:
@@ -97,9 +94,11 @@ def reshape_empty(connection: Connection, before: DatasetSql, sql: DatasetSql) -
 
     Raises:  SQLAlchemy's error when a lock was not free in time.
     """
-    if not is_free(connection, before, sql):
+    shapes = _shapes_if_free(connection, before, sql)
+    if shapes is None:
         return False
-    shapes = find_shapes(connection, before, sql, _left(connection, before, sql))
+    if all(one.is_as_wished for one in shapes.values()) and not loses_shadowed(before, sql):
+        return True
     connection.execute(text(f"SET LOCAL lock_timeout = '{dataset_tables.LOCK_TIMEOUT}'"))
     listed = ", ".join(plain(one.table) for one in shapes.values())
     connection.exec_driver_sql(f"LOCK TABLE {listed} IN ACCESS EXCLUSIVE MODE")
@@ -110,6 +109,16 @@ def reshape_empty(connection: Connection, before: DatasetSql, sql: DatasetSql) -
         one.apply(connection)
         one.finish(connection)
     return True
+
+
+def _shapes_if_free(
+    connection: Connection, before: DatasetSql, sql: DatasetSql
+) -> dict[str, Reshape] | None:
+    """How free tables get their shape; None if they are not free."""
+    if not _are_empty(connection, before) or is_taken(connection, before, sql):
+        return None
+    shapes = find_shapes(connection, before, sql, _left(connection, before, sql))
+    return None if all_obstacles(connection, before, sql, shapes) else shapes
 
 
 def _left(connection: Connection, before: DatasetSql, sql: DatasetSql) -> Iterable[str]:

@@ -48,7 +48,7 @@ class FileFormat(NamedTuple):
     @property
     def is_text(self) -> bool:
         """Whether small files of the format are read together, as text."""
-        return self.format not in {SourceFormat.PARQUET, SourceFormat.XLSX}
+        return self.format not in _BINARY
 
     @property
     def growth(self) -> int:
@@ -56,9 +56,11 @@ class FileFormat(NamedTuple):
         return 1 if self.is_text and self.compression is None else 10
 
 
+_BINARY = (SourceFormat.PARQUET, SourceFormat.XLSX)
 FORMATS = tuple(SourceFormat)
 PRESET_FORMATS = (SourceFormat.CSV, SourceFormat.TSV)
 
+_COMPRESSIONS = {one.value: one for one in Compression}
 _BY_EXTENSION = {one.value: one for one in FORMATS} | {"jsonl": SourceFormat.NDJSON}
 EXTENSIONS = tuple(f".{one}" for one in _BY_EXTENSION)  # of the files that can be read
 
@@ -69,12 +71,11 @@ def format_of(dataset: Dataset, key: str) -> FileFormat | None:
     The extension tells the compression even if the format is declared. Presets read plain CSV and
     TSV only.
     """
-    name = folded(key)
-    compression = next((one for one in Compression if name.endswith(f".{one}")), None)
+    name, dot, extension = folded(key).rpartition(".")
+    compression = _COMPRESSIONS.get(extension) if dot else None
     if compression is not None:
-        name = name.removesuffix(f".{compression}")
-    given = dataset.format or _extension(name)
-    found = _BY_EXTENSION.get(given)
+        _, dot, extension = name.rpartition(".")
+    found = _BY_EXTENSION.get(dataset.format or (extension if dot else ""))
     if found is None:
         return None
     if dataset.is_preset and (found not in PRESET_FORMATS or compression is not None):
@@ -87,8 +88,3 @@ def content_size(dataset: Dataset, source: SourceObject) -> int | None:
     found = format_of(dataset, source.key)
     is_compressed = found is not None and found.compression is not None
     return None if is_compressed else source.size
-
-
-def _extension(name: str) -> str:
-    _, dot, extension = name.rpartition(".")
-    return extension if dot else ""

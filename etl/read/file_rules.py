@@ -148,13 +148,21 @@ def early_spans(rows: pa.Table, column: str, dated: Collection[str]) -> dict[str
     if not is_early.any():
         return {}
     keys = set(pc.unique(rows[SOURCE_KEY].filter(pa.array(is_early))).to_pylist()) - set(dated)
+    if not keys:
+        return {}
     some = rows.select([SOURCE_KEY, column]).filter(_is_of(rows, keys))
-    grouped = some.group_by(SOURCE_KEY, use_threads=False).aggregate(
-        [(column, "min"), (column, "max")]
-    )
-    lists = (grouped[name].to_pylist() for name in (SOURCE_KEY, f"{column}_min", f"{column}_max"))
-    found = {key: Span(low, high) for key, low, high in zip(*lists, strict=True)}
+    found = _spans(some[SOURCE_KEY].combine_chunks(), some[column].to_numpy())
     return {key: span for key, span in found.items() if span.could_be_seconds}
+
+
+def _spans(keys: pa.Array, values: NDArray[np.int64]) -> dict[str, Span]:
+    """The span of the values of each key. Arrow's own grouping would load 10 MB of libraries."""
+    encoded = keys.dictionary_encode()
+    numbers = encoded.indices.to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    starts = np.searchsorted(numbers[order], np.arange(len(encoded.dictionary)))
+    sides = (by.reduceat(values[order], starts).tolist() for by in (np.minimum, np.maximum))
+    return dict(zip(encoded.dictionary.to_pylist(), map(Span, *sides), strict=True))
 
 
 def epoch_seconds(key: str, etag: str) -> Problem:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from etl.db import events, runs
 from etl.db.engine import connect_keeping_one, connect_unpooled, run_lock, schemas_of, translating
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from etl.sync.declared import Declared
     from etl.sync.progress import Progress
     from etl.sync.rebuild import Rebuilt
+
+    Route: TypeAlias = "Callable[[str], ObjectRoute]"
 
 log = get_logger("etl.run")
 
@@ -207,7 +209,9 @@ class DataManager:
             run = self._current(0, Trigger.EVENT, connection, RunStats())
             with run.stats.profile.step("look"):  # the name in `step_seconds`
                 changed = buckets.look(
-                    connection, pending, lambda bucket: self._finder(run, known, bucket)
+                    connection,
+                    pending,
+                    lambda bucket: self._finder(run, known, bucket, self._route(known, bucket)),
                 )
             if not any(changed.values()):
                 for one in pending.values():
@@ -264,10 +268,11 @@ class DataManager:
             began[bucket] = runs.database_now(run.connection)
             run.connection.commit()
             with buckets.skipping(run, known, bucket, router.buckets):
-                finder = self._finder(run, known, bucket)
+                route = self._route(known, bucket)
+                finder = self._finder(run, known, bucket, route)
                 listed = finder.listed(self._range_objects, run.progress.report)
                 changed = run.progress.counting(listed, is_last=bucket == wanted[-1])
-                known = self._stage(run, known, self._read(run, known, bucket, changed))
+                known = self._stage(run, known, self._read(run, known, bucket, route, changed))
         if run.only is None:
             buckets.stage_former(run, known, stored, router.buckets)
         if run.rebuild is not None:
@@ -289,7 +294,8 @@ class DataManager:
             for bucket, found in changed.items():
                 counted = run.progress.counting(found, is_last=bucket == last)
                 with buckets.skipping(run, known, bucket, self._router(known).buckets):
-                    known = self._stage(run, known, self._read(run, known, bucket, counted))
+                    route = self._route(known, bucket)
+                    known = self._stage(run, known, self._read(run, known, bucket, route, counted))
             failures = commit(
                 run,
                 known,
@@ -325,16 +331,16 @@ class DataManager:
     def _router(self, known: Declared) -> Router:
         return Router(known.values, self._source_bucket)
 
-    def _route(self, known: Declared, bucket: str) -> Callable[[str], ObjectRoute]:
+    def _route(self, known: Declared, bucket: str) -> Route:
         return lru_cache(_ROUTES_KEPT)(self._router(known).for_bucket(bucket))
 
-    def _finder(self, run: CurrentRun, known: Declared, bucket: str) -> Finder:
+    def _finder(self, run: CurrentRun, known: Declared, bucket: str, route: Route) -> Finder:
         paused = {one.name for one in known.values if run.leaves_out(one)}
         return Finder(
             store=self._store,
             engine=self.engine,
             bucket=bucket,
-            route=self._route(known, bucket),
+            route=route,
             left_out=frozenset(paused | run.failures.keys()),
             hashes=known.hashes,
             is_new=known.is_new,
@@ -363,7 +369,7 @@ class DataManager:
     # -- read and stage
 
     def _read(
-        self, run: CurrentRun, known: Declared, bucket: str, changed: Iterable[Change]
+        self, run: CurrentRun, known: Declared, bucket: str, route: Route, changed: Iterable[Change]
     ) -> Iterator[Batch]:
         """Fetch and parse the changed objects in batches, each while another is staged."""
         profile = run.stats.profile
@@ -380,9 +386,8 @@ class DataManager:
         from etl.sync.unchanged import Comparisons
 
         added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}
-        route, today = self._route(known, bucket), self._clock().date()
         limits = ExpansionLimits(self._settings.expanded_max_size)
-        reading = BucketReading(bucket, route, today, added, limits)
+        reading = BucketReading(bucket, route, self._clock().date(), added, limits)
         # The tables may lack what is declared.
         is_altered = run.preview is not None or run.rebuild is not None
         comparisons = Comparisons(() if is_altered else known.datasets, self.engine)
