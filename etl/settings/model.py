@@ -83,10 +83,10 @@ class Settings(BaseSettings):
         default=1, ge=1, le=64, description="number of key ranges to list at once"
     )
     fetch_concurrency: int = Field(
-        default=128,
+        default=256,
         ge=1,
         le=256,
-        description="maximum objects to fetch at once; reduced while the store is overloaded",
+        description="maximum objects to fetch at once; more, the farther away the store is",
     )
     publish_interval: Duration = Field(
         default=timedelta(seconds=60),

@@ -31,6 +31,7 @@ from etl.storage.bulk import BulkStores
 from etl.storage.bulk_lister import BulkLister
 from etl.storage.exact_lister import ExactLister
 from etl.storage.listing import FIRST_PAGE_SIZES, BucketListing
+from etl.storage.pace import Pace
 from etl.storage.put import SignedPut
 from etl.storage.store_errors import StoreErrors
 from etl.storage.throttle import Throttle
@@ -72,7 +73,7 @@ class ObjectStore:
         self._endpoint, self._access_key, self._secret_key = _credentials(settings)
         self._region = settings.s3_region
         self._list_concurrency = settings.list_concurrency
-        self.fetch_concurrency = settings.fetch_concurrency
+        self.pace = Pace(settings.fetch_concurrency)
         self.throttle = Throttle(settings.fetch_concurrency)
         errors = StoreErrors(self._endpoint, settings.buckets)
         self.translating, self.timings = errors.translating, errors.timings
@@ -199,7 +200,9 @@ class ObjectStore:
         for _ in range(FETCH_ATTEMPTS):
             if current is None:
                 return None
+            begun = time.perf_counter()
             found = self._get(bucket, current.key)
+            self.pace.add(time.perf_counter() - begun, current.size)
             if found is not None and found[1] == current.etag:
                 return SourceFile(current, found[0])
             current = self.stat(bucket, source.key)
