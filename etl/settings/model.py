@@ -79,8 +79,11 @@ class Settings(BaseSettings):
     webhook_token: SecretStr | None = Field(
         default=None, description="token that POST /minio-event requires; several comma-separated"
     )
-    list_concurrency: int = Field(
-        default=1, ge=1, le=64, description="number of key ranges to list at once"
+    list_concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="number of key ranges to list at once; by default more if the store is far",
     )
     fetch_concurrency: int = Field(
         default=256,

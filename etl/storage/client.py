@@ -162,10 +162,23 @@ class ObjectStore:
     ) -> Iterator[ListingPage]:
         """Every object in the bucket, in UTF-8 byte order of the keys.
 
-        Of the key ranges between the `split_points`, LIST_CONCURRENCY are listed concurrently.
+        Of the key ranges between the `split_points`, `ranges_at_once` are listed concurrently.
         `is_used` tells empty data and image objects from folder markers.
         """
-        return self._listing.pages(bucket, split_points, self._list_concurrency, is_used)
+        return self._listing.pages(bucket, split_points, self.ranges_at_once(bucket), is_used)
+
+    def ranges_at_once(self, bucket: str) -> int:
+        """How many key ranges of a bucket are listed concurrently; the first call asks the store.
+
+        LIST_CONCURRENCY, or several if the store is far away.
+        """
+        if self._list_concurrency is not None:
+            return self._list_concurrency
+        if not self.pace.is_known:
+            begun = time.perf_counter()
+            self.has_bucket(bucket)
+            self.pace.add(time.perf_counter() - begun, 0)
+        return self.pace.ranges
 
     def list_objects(self, bucket: str) -> Iterator[SourceObject]:
         """As `list_pages`, one by one, without ignored objects."""
