@@ -82,6 +82,13 @@ def test_there_is_a_remedy_for_each_step_at_each_size(step: str):
     assert sizes == sorted(set(sizes))
 
 
+def test_documents_have_the_remedies():
+    page = (Path(__file__).parents[2] / "docs/explanation/scale.md").read_text("utf-8")
+    for step, remedies in model.REMEDIES.items():
+        for one in remedies[1:]:
+            assert f"| {step} | {one.from_objects:,} | {one.words} |" in page
+
+
 def test_command_answers_for_any_size():
     result = CliRunner().invoke(
         model.main, ["--objects", "1e8", "--rows", "1e9", "--workers", "50"]
