@@ -16,7 +16,26 @@ from typing import Any
 from urllib.parse import quote
 
 ANSWER_SECONDS = 60.0
+ATTEMPT_SECONDS = 20.0
 PAUSE_SECONDS = 0.02
+
+
+class Patience:
+    """Is over after so many seconds in which this process ran.
+
+    If it is stopped for minutes, as with SIGSTOP, only `step_seconds` of them count.
+    """
+
+    def __init__(self, seconds: float, step_seconds: float = 1.0) -> None:
+        self._left = seconds
+        self._step_seconds = step_seconds
+        self._last = time.monotonic()
+
+    def is_over(self) -> bool:
+        now = time.monotonic()
+        self._left -= min(now - self._last, self._step_seconds)
+        self._last = now
+        return self._left <= 0
 
 
 class Instance:
@@ -82,6 +101,7 @@ class Client:
     random: random.Random
     counts: Counter[str]
     answer_seconds: float = ANSWER_SECONDS
+    attempt_seconds: float = ATTEMPT_SECONDS
 
     def ask(
         self,
@@ -90,8 +110,8 @@ class Client:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        deadline = time.monotonic() + self.answer_seconds
-        while time.monotonic() < deadline:
+        patience = Patience(self.answer_seconds, self.attempt_seconds)
+        while not patience.is_over():
             found = self._try(method, path, body, headers or {})
             if found is not None:
                 self.counts[f"{method} {path.partition('?')[0].split('/')[1]}"] += 1
@@ -104,7 +124,7 @@ class Client:
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> Answer | None:
         host, port = self.random.choice(self.addresses)
-        connection = http.client.HTTPConnection(host, port, timeout=self.answer_seconds)
+        connection = http.client.HTTPConnection(host, port, timeout=self.attempt_seconds)
         try:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
@@ -16,9 +17,10 @@ from typing import Any
 import urllib3
 from minio.error import MinioException
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from etl.settings import Settings
-from tests.chaos import Answer, Client, record
+from tests.chaos import ANSWER_SECONDS, ATTEMPT_SECONDS, Answer, Client, Patience, record
 from tests.conftest import minio_client, wait_until
 from tests.written import Marks, Reader, Written
 
@@ -48,6 +50,9 @@ class Workload:
     failures: set[str] = field(default_factory=lambda: {"Interrupted"})  # that runs may have
     pause_seconds: float = 0.05
     covered_seconds: float = COVERED_SECONDS
+    answer_seconds: float = ANSWER_SECONDS
+    attempt_seconds: float = ATTEMPT_SECONDS
+    share_through_api: float = 0.3  # of the changes of objects
     _covered: Marks = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -64,7 +69,13 @@ class Workload:
         return lambda ending: work(name, ending)
 
     def client(self, name: str) -> Client:
-        return Client(self.addresses, random.Random(f"{self.seed} {name}"), self.counts)  # noqa: S311
+        return Client(
+            self.addresses,
+            random.Random(f"{self.seed} {name}"),  # noqa: S311
+            self.counts,
+            self.answer_seconds,
+            self.attempt_seconds,
+        )
 
     # -- writers
 
@@ -87,7 +98,7 @@ class Workload:
         content = None if is_removal else (f"v{number}", "Lee", number)
         self.users.begin(user, number, content)
         key = f"{user}.csv"
-        if client.random.random() < 0.3:
+        if client.random.random() < self.share_through_api:
             self._change_through_api(client, key, content)
         else:
             self._change_in_store(store, key, content)
@@ -196,7 +207,7 @@ class Workload:
 
     def _await_run(self, client: Client, run_id: int) -> None:
         """Return when the run has succeeded or, if its process died, the one after it."""
-        deadline = time.monotonic() + self.covered_seconds
+        patience = Patience(self.covered_seconds)
         answered = False
         while not answered:
             found = client.ask("GET", f"/runs/{run_id}").json
@@ -204,7 +215,7 @@ class Workload:
                 code = (found["error"] or {}).get("code", "Interrupted")
                 assert found["state"] == "succeeded" or code in self.failures, found
                 answered = found["state"] == "succeeded" or self._has_successor(client, run_id)
-            assert time.monotonic() < deadline, f"nothing answered the request of run {run_id}"
+            assert not patience.is_over(), f"nothing answered the request of run {run_id}"
             time.sleep(0.05)
 
     def _has_successor(self, client: Client, run_id: int) -> bool:
@@ -244,20 +255,24 @@ def _row(row: dict[str, Any]) -> tuple[str, str, int]:
 # -- the laws of runs and events
 
 
+_ACTIVE = "SELECT count(*) FROM run WHERE state = 'running'"
+
+
 @dataclass
 class RunWatch:
-    """Counts the active runs all the time."""
+    """Counts the active runs all the time, unless the database is out of reach."""
 
     engine: Engine
     most: int = 0
     samples: int = 0
 
     def work(self, ending: threading.Event) -> None:
-        with self.engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-            while not ending.wait(0.01):
-                found = connection.scalar(text("SELECT count(*) FROM run WHERE state = 'running'"))
-                self.most, self.samples = max(self.most, found or 0), self.samples + 1
+        while not ending.is_set():
+            with suppress(DBAPIError), self.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+                while not ending.wait(0.01):
+                    found = connection.scalar(text(_ACTIVE)) or 0
+                    self.most, self.samples = max(self.most, found), self.samples + 1
 
 
 _BROKEN_LAWS = {

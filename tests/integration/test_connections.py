@@ -169,6 +169,21 @@ def test_limits_of_a_connection_win_over_the_url(settings: Settings):
     engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("query", "limits"),
+    [
+        ("", ("10", "5", "3", "30000")),
+        ("?keepalives_idle=2&keepalives_count=9&tcp_user_timeout=4000", ("2", "5", "9", "4000")),
+    ],
+)
+def test_server_ends_the_session_of_a_vanished_client_as_the_client_does(
+    settings: Settings, query: str, limits: tuple[str, ...]
+):
+    names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+    with connected(url_with(settings, query)) as engine:
+        assert settings_of(engine, (*names, "tcp_user_timeout")) == limits
+
+
 # -- refusals
 
 
