@@ -22,7 +22,7 @@ from etl.model.values import RunState, Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
 from etl.verify import verify
-from tests.chaos import Instance, Killer, working
+from tests.chaos import Instance, Killer, Patience, working
 from tests.conftest import wait_until
 from tests.processes import start
 from tests.tallies import wrong_tallies
@@ -56,7 +56,7 @@ class Chaos:
 
 
 SHORT = Chaos(schedulers=2, apis=2, seconds=6, mean_seconds=0.8, least_kills=2)
-LONG = Chaos(schedulers=3, apis=4, seconds=600, mean_seconds=1.5, least_kills=150)
+LONG = Chaos(schedulers=3, apis=4, seconds=600, mean_seconds=1.5, least_kills=100)
 
 
 @pytest.fixture
@@ -137,12 +137,9 @@ def endure(
 
 def wait_for(seconds: float, is_over: Callable[[], object]) -> None:
     """Wait that long, or until it is over."""
-    ending = threading.Event()
-    timer = threading.Timer(seconds, ending.set)
-    timer.start()
-    while not ending.wait(0.1) and not is_over():
-        pass
-    timer.cancel()
+    patience, never = Patience(seconds), threading.Event()
+    while not patience.is_over() and not is_over():
+        never.wait(0.1)
 
 
 def report(load: Workload, killer: Killer, watch: RunWatch, engine: Engine) -> None:
