@@ -20,8 +20,16 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from etl.settings import Settings
-from tests.chaos import ANSWER_SECONDS, ATTEMPT_SECONDS, Answer, Client, Patience, record
-from tests.conftest import minio_client, wait_until
+from tests.chaos import (
+    ANSWER_SECONDS,
+    ATTEMPT_SECONDS,
+    PAUSE_SECONDS,
+    Answer,
+    Client,
+    Patience,
+    record,
+)
+from tests.conftest import minio_client
 from tests.written import Marks, Reader, Written
 
 DONE = ("succeeded", "failed")
@@ -135,7 +143,10 @@ class Workload:
                 return False
             return True
 
-        wait_until(is_done, seconds=120)
+        patience = Patience(self.answer_seconds, self.attempt_seconds)
+        while not is_done():
+            assert not patience.is_over(), f"the store did not take {key}"
+            time.sleep(PAUSE_SECONDS)
         self.counts["objects changed in the store"] += 1
 
     def write_documents(self, name: str, ending: threading.Event) -> None:
