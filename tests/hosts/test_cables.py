@@ -39,7 +39,7 @@ TOKEN = "sixteen letters or more"  # noqa: S105 - of servers of the test's own
 # A connection to PostgreSQL whose other end is silent ends after 4 s instead of 25 s.
 IMPATIENT = "?keepalives_idle=2&keepalives_interval=1&keepalives_count=2&tcp_user_timeout=4000"
 OUTAGES = {"Interrupted", "DatabaseUnavailable", "ObjectStoreUnavailable"}
-LOG_CHARACTERS = 20_000  # of each process, printed if the test fails
+LOG_CHARACTERS = 5_000  # of each process, printed if the test fails
 LOST_SHARE = 0.1  # of the packets of a host
 
 _HOLDER = (
@@ -177,7 +177,7 @@ def endure(now: Ordeal, rounds: int) -> None:
     report(now, watch)
     assert load.faults == []
     assert watch.most == 1
-    assert {name: log for name in COMMANDS if "Traceback" in (log := now.made.log(name))} == {}
+    assert [name for name in COMMANDS if "Traceback" in now.made.log(name)] == []
     assert broken_laws(now.engine, load) == {}
     assert verify(now.made.settings, now.engine) == []
     assert wrong_tallies(now.engine) == {}
@@ -198,7 +198,7 @@ def report(now: Ordeal, watch: RunWatch) -> None:
 
 
 def test_hosts_cut_off_one_at_a_time_recover_and_lose_nothing():
-    with ordeal(IMPATIENT, cut_seconds=4, lossy=(STORE, DATABASE_HOST)) as now:
+    with ordeal(IMPATIENT, cut_seconds=4, lossy=(STORE, API)) as now:
         endure(now, rounds=1)
 
 
