@@ -70,6 +70,10 @@ class Installation:
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text("utf-8", "replace")
 
+    def complaints(self, name: str) -> list[str]:
+        """The lines of a log that are more than information, each with its beginning."""
+        return [line[:300] for line in self.log(name).splitlines() if "[info " not in line]
+
 
 @contextmanager
 def installed(folder: Path, database_options: str = "", **values: object) -> Iterator[Installation]:
