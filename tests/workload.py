@@ -226,7 +226,7 @@ class Workload:
                 code = (found["error"] or {}).get("code", "Interrupted")
                 assert found["state"] == "succeeded" or code in self.failures, found
                 answered = found["state"] == "succeeded" or self._has_successor(client, run_id)
-            assert not patience.is_over(), f"nothing answered the request of run {run_id}"
+            assert not patience.is_over(), f"nothing answered this request: {found}"
             time.sleep(0.05)
 
     def _has_successor(self, client: Client, run_id: int) -> bool:

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from pydantic import SecretStr
@@ -67,18 +68,18 @@ def processes() -> Iterator[ExitStack]:
 
 
 def started(
-    settings: Settings, processes: ExitStack, kind: str, command: str, count: int
+    settings: Settings, processes: ExitStack, folder: Path, command: str, count: int
 ) -> list[Instance]:
-    """Instances of a command, each API on a port of its own."""
+    """Instances of a command, each with a log in the folder, and each API on a port of its own."""
 
-    def starter(own: Settings) -> Callable[[], subprocess.Popen[bytes]]:
-        quiet = subprocess.DEVNULL
-        return lambda: start(own, command, stdout=quiet, stderr=quiet)
+    def starter(own: Settings, log: IO[bytes]) -> Callable[[], subprocess.Popen[bytes]]:
+        return lambda: start(own, command, stdout=log, stderr=log)
 
     found = []
-    for _ in range(count):
+    for number in range(count):
         own = settings.model_copy(update={"api_port": any_free_port()})
-        found.append(Instance(kind, own.api_port, starter(own)))
+        log = processes.enter_context((folder / f"{command}{number}.log").open("ab"))
+        found.append(Instance(command, own.api_port, starter(own, log)))
         processes.callback(found[-1].kill)
     return found
 
@@ -96,17 +97,18 @@ def is_idle(engine: Engine) -> bool:
         return not any(connection.scalars(text(UNFINISHED)))
 
 
-def endure(
+def endure(  # noqa: PLR0913, PLR0917 - fixtures
     chaos: Chaos,
     settings: Settings,
     engine: Engine,
     fresh_database: Callable[[], Settings],
     processes: ExitStack,
+    folder: Path,
 ) -> None:
     own = settings.model_copy(update={"webhook_token": SecretStr(TOKEN)})
     DataManager(own).run(Trigger.CLI)
-    schedulers = started(own, processes, "scheduler", "schedule", chaos.schedulers)
-    apis = started(own, processes, "API", "serve", chaos.apis)
+    schedulers = started(own, processes, folder, "schedule", chaos.schedulers)
+    apis = started(own, processes, folder, "serve", chaos.apis)
     addresses = [(LOOPBACK, one.port) for one in apis]
     load = Workload(own, TOKEN, addresses, seed=random.SystemRandom().randrange(10**6))
     print(f"seed {load.seed}")  # noqa: T201 - shown if it fails, and with -s
@@ -162,8 +164,9 @@ def test_replicas_killed_at_random_lose_and_double_nothing(
     engine: Engine,
     fresh_database: Callable[[], Settings],
     processes: ExitStack,
+    tmp_path: Path,
 ):
-    endure(SHORT, settings, engine, fresh_database, processes)
+    endure(SHORT, settings, engine, fresh_database, processes, tmp_path)
 
 
 @pytest.mark.long
@@ -173,8 +176,9 @@ def test_replicas_killed_at_random_for_ten_minutes_lose_and_double_nothing(
     engine: Engine,
     fresh_database: Callable[[], Settings],
     processes: ExitStack,
+    tmp_path: Path,
 ):
-    endure(LONG, settings, engine, fresh_database, processes)
+    endure(LONG, settings, engine, fresh_database, processes, tmp_path)
 
 
 @pytest.mark.parametrize("trigger", [Trigger.REQUEST, Trigger.INTERVAL])
