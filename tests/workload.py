@@ -320,8 +320,8 @@ def broken_laws(engine: Engine, load: Workload) -> dict[str, list[Any]]:
     with engine.connect() as connection:
         for law, statement in _BROKEN_LAWS.items():
             used = {name: value for name, value in named.items() if f":{name}" in statement}
-            if found := connection.execute(text(statement), used).all():
-                broken[law] = [tuple(row) for row in found]
+            if rows := connection.execute(text(statement), used).all():
+                broken[law] = [tuple(row) for row in rows]
         found = [(row.key, int(row.mark, 16)) for row in connection.execute(text(_EVENTS))]
     stored = Counter(one for one in found if one[1] < _STORE_SEQUENCER)  # those of our clients
     if stored != Counter(load.events):
