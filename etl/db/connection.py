@@ -40,6 +40,14 @@ _ARGUMENTS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+# The same for the server, by the names of its settings. Its kernel would otherwise keep the session
+# of a vanished host for two hours, with the run lock and all other locks.
+_SERVER_LIMITS = {
+    "tcp_keepalives_idle": "keepalives_idle",
+    "tcp_keepalives_interval": "keepalives_interval",
+    "tcp_keepalives_count": "keepalives_count",
+    "tcp_user_timeout": "tcp_user_timeout",
+}
 # Overrides PGCLIENTENCODING and the role's settings; psycopg2 reads it when it connects.
 _ENCODING = {"client_encoding": "UTF8"}
 
@@ -222,9 +230,11 @@ class Opener:
             for name, seconds in self.limits.items()
             if seconds is not None
         }
+        _, arguments = self._arguments
+        shared = {name: str(arguments[ours]) for name, ours in _SERVER_LIMITS.items()}
         lines = [
             sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
-            for name, value in (_SESSION | limits).items()
+            for name, value in (_SESSION | shared | limits).items()
         ]
         path = sql.SQL("SET search_path = {}, {}").format(*map(sql.Identifier, self.schemas))
         statement = sql.SQL("; ").join([sql.SQL("BEGIN"), *lines, path, sql.SQL("COMMIT")])

@@ -43,9 +43,10 @@ class DeadlineConnection(extensions.connection):  # type: ignore[misc]  # psycop
             super().commit()
 
     def rollback(self) -> None:
-        """Roll back."""
+        """Roll back; on a lost connection, of which nothing is left, do nothing."""
         with self.limited():
-            super().rollback()
+            if not self.closed:
+                super().rollback()
 
     @contextmanager
     def limited(self) -> Iterator[None]:

@@ -202,8 +202,9 @@ def translating() -> Iterator[None]:
 def is_outage(error: BaseException | None) -> bool:
     """Whether the driver's error means that the database is unavailable, not a faulty statement."""
     state = getattr(error, "pgcode", None)
-    if state is None:  # the server did not answer
-        return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+    if state is None:  # the server did not answer; psycopg2 does not always say how
+        is_unclear = type(error) is psycopg2.DatabaseError
+        return is_unclear or isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
     return str(state).startswith(_TRANSIENT)
 
 

@@ -136,11 +136,30 @@ def begin_run(
 
 
 def close_interrupted(connection: Connection) -> Sequence[int]:
-    """Mark runs whose process died as failed; return their ids.
+    """Mark runs whose process died as failed, and request them again; return their ids.
 
     The caller must hold the run lock, and commits.
     """
-    return _fail(connection, None, RunOutcome.INTERRUPTED, _INTERRUPTED)
+    closed = _fail(connection, None, RunOutcome.INTERRUPTED, _INTERRUPTED)
+    if closed:
+        _request_again(connection, closed)
+    return closed
+
+
+def _request_again(connection: Connection, closed: Sequence[int]) -> None:
+    """Request what interrupted runs were requested for, which no other process may know of.
+
+    The events of event runs are still pending, and who started a command saw it end.
+    """
+    lost = connection.execute(
+        text(
+            "SELECT trigger, allowed_retirements FROM run WHERE id = ANY (:ids)"
+            " AND trigger = ANY (:requested) AND cancel_requested_at IS NULL ORDER BY id"
+        ),
+        {"ids": list(closed), "requested": [Trigger.INTERVAL, Trigger.REQUEST]},
+    )
+    for row in lost.all():
+        request_run(connection, Trigger(row.trigger), allowed_retirements=row.allowed_retirements)
 
 
 @dataclass(frozen=True)

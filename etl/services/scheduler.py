@@ -111,6 +111,7 @@ class Scheduler(ServiceLoop):
         self._subscriptions = Subscriptions(settings)
         self._reconnect = Backoff(FIRST_RECONNECT_SECONDS, LAST_RECONNECT_SECONDS)
         self._retries = retries or Retries()
+        self._worked_at = float("-inf")
 
     def run_forever(self) -> None:
         """Make runs until stop(), and wait while the database is down or its tables are newer.

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from urllib.parse import quote
 
@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
 
-from etl.db.engine import connect, connect_unpooled, driver, translating
+from etl.db.engine import connect, connect_unpooled, driver, is_outage, translating
 from etl.model.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -28,6 +28,7 @@ from etl.model.errors import (
     RightMissing,
 )
 from etl.settings import Settings
+from tests.api_client import terminate_others
 from tests.processes import ROOT, environment
 
 SESSION_SETTINGS = (
@@ -167,6 +168,21 @@ def test_limits_of_a_connection_win_over_the_url(settings: Settings):
     engine = connect(given, statement_timeout_seconds=60)
     assert settings_of(engine, ("statement_timeout",)) == ("1min",)
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("query", "limits"),
+    [
+        ("", ("10", "5", "3", "30000")),
+        ("?keepalives_idle=2&keepalives_count=9&tcp_user_timeout=4000", ("2", "5", "9", "4000")),
+    ],
+)
+def test_server_ends_the_session_of_a_vanished_client_as_the_client_does(
+    settings: Settings, query: str, limits: tuple[str, ...]
+):
+    names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+    with connected(url_with(settings, query)) as engine:
+        assert settings_of(engine, (*names, "tcp_user_timeout")) == limits
 
 
 # -- refusals
@@ -400,3 +416,45 @@ def test_a_driver_error_is_still_an_outage(settings: Settings):
         engine.connect()
     assert not isinstance(caught.value, ConfigurationError)
     assert isinstance(caught.value.__cause__.__cause__, psycopg2.OperationalError)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (psycopg2.DatabaseError("server closed the connection unexpectedly"), True),
+        (psycopg2.OperationalError("no response within 5 s"), True),
+        (psycopg2.InterfaceError("connection already closed"), True),
+        (psycopg2.ProgrammingError("can't adapt type"), False),
+        (psycopg2.DataError("invalid text"), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_errors_without_a_sqlstate_are_outages_unless_a_statement_is_at_fault(
+    error: psycopg2.Error,
+    expected: bool,  # noqa: FBT001
+):
+    assert is_outage(error) is expected
+
+
+@pytest.mark.parametrize("make", [connect, connect_unpooled])
+def test_lost_connection_is_returned_without_a_traceback(
+    settings: Settings,
+    engine: Engine,
+    make: Callable[[Settings], Engine],
+    caplog: pytest.LogCaptureFixture,
+):
+    """The driver's cursor is used directly, so that SQLAlchemy does not see its errors."""
+    used = make(settings)
+
+    def lose_connection() -> None:
+        with translating(), used.connect() as connection:
+            driver(connection).cursor().execute("SELECT 1")
+            terminate_others(engine)
+            driver(connection).cursor().execute("SELECT 2")
+
+    with pytest.raises(DatabaseUnavailable):
+        lose_connection()
+    assert caplog.text == ""
+    with used.connect() as connection:
+        assert connection.scalar(text("SELECT 3")) == 3
+    used.dispose()

@@ -1,14 +1,17 @@
-"""The debounce window of a burst of events."""
+"""The debounce window of events, and of a burst of them."""
 
 from __future__ import annotations
 
 import json
+import threading
+import uuid
 from collections.abc import Sequence
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from etl.db import events
+from etl.db.engine import connect_unpooled, run_lock
 from etl.runtime.service import StopEvent
 from etl.services.scheduler import BURST, MAX_DEBOUNCE_WINDOWS, Scheduler
 from etl.settings import Settings
@@ -63,3 +66,35 @@ def test_burst_is_debounced_while_events_keep_arriving(
         connection.execute(text(f"LISTEN {events.CHANNEL}"))
         scheduler.debounce(connection)
     assert bursting.waits == waits
+
+
+def test_events_wake_a_scheduler_that_has_not_worked_yet(settings: Settings, engine: Engine):
+    """Another one makes the runs."""
+    noticed: list[str] = []
+
+    class Watched(Scheduler):
+        def debounce(self, _connection: Connection) -> None:
+            noticed.append("debounced")
+            self.stop()
+
+        def handle_failure(self, error: Exception) -> float:
+            noticed.append(repr(error))
+            return 0.1
+
+    with run_lock(connect_unpooled(settings)):
+        scheduler = Watched(settings, DataManager(settings))
+        thread = threading.Thread(target=scheduler.run_forever)
+        thread.start()
+        while not noticed:
+            announce(settings, engine)
+            scheduler.stopping.wait(0.1)
+        scheduler.stop()
+        thread.join()
+    assert set(noticed) == {"debounced"}
+
+
+def announce(settings: Settings, engine: Engine) -> None:
+    made = record(settings.source_bucket, f"{uuid.uuid4()}.csv")
+    with engine.begin() as connection:
+        parsed = events.parse(json.dumps({"Records": [made]}).encode())
+        events.store(connection, parsed, source_bucket=settings.source_bucket)

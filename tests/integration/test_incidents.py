@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from etl.db import alerts, events, runs
-from etl.db.engine import connect_unpooled, run_lock
+from etl.db.engine import connect_unpooled
 from etl.model.alerts import AlertEvent, Incident
 from etl.model.dataset import USERS
 from etl.model.errors import ConfigurationError, DatasetsFailed, RunCanceled
@@ -24,6 +24,7 @@ from etl.services.alerts.texts import message
 from etl.settings import Settings
 from etl.sync import incidents
 from etl.sync.manager import DataManager
+from etl.sync.recording import locked
 from etl.sync.run import CurrentRun
 from tests.conftest import TestBucket
 from tests.sample_datasets import ORDERS
@@ -248,18 +249,20 @@ def test_only_the_second_interrupted_run_in_a_row_is_an_incident(
     alerted: Settings, manager: DataManager, engine: Engine
 ):
     def interrupt() -> None:
-        with run_lock(connect_unpooled(alerted)) as connection:
-            runs.begin_run(connection, Trigger.INTERVAL)
+        """A process dies during a run: the requested one, if there is one."""
+        with locked(connect_unpooled(alerted), 0, has_alerts=True) as connection:
+            if runs.claim_run(connection) is None:
+                runs.begin_run(connection, Trigger.INTERVAL)
 
     for _ in range(2):
         interrupt()
-        manager.run(Trigger.INTERVAL)
+        manager.run_requested()
     assert written(engine) == []
     interrupt()
-    manager.run_requested()
     interrupt()
-    manager.run_requested()
-    assert written(engine) == ["run-failed "]
+    assert written(engine) == []
+    with locked(connect_unpooled(alerted), 0, has_alerts=True):
+        assert written(engine) == ["run-failed "]
     assert "during the run before it" in texts(engine)[0]
     manager.run(Trigger.INTERVAL)
     assert written(engine) == ["run-failed ", "-run-failed "]
