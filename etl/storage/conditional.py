@@ -65,10 +65,14 @@ class ConditionalWrites:
                 raise
             raise _failure(write, key) from error
 
-    def _require(self, write: Write) -> None:
+    def supports(self, write: Write) -> bool:
+        """Whether the store supports this kind of write."""
         if write not in self._supported:
             self._supported[write] = self._test(write)
-        if not self._supported[write]:
+        return self._supported[write]
+
+    def _require(self, write: Write) -> None:
+        if not self.supports(write):
             raise NotSupported(
                 f"The object store does not support {write}.",
                 hint="Send the request without the condition, after comparing the ETag from HEAD.",

@@ -9,10 +9,10 @@ from pydantic import SecretStr
 
 from etl.cli.arrivals import Arrivals, set_up_events
 from etl.model.errors import ConfigurationError
-from etl.services.listener import Listener, open_events
+from etl.services.listener import Listener
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.storage.notifications import subscribe, wanted
+from etl.storage.notifications import open_events, subscribe, wanted
 from tests.conftest import TestBucket
 from tests.notification_proxy import NOTIFICATION_REPLIES, without_notifications
 

@@ -1,0 +1,52 @@
+"""The object stores that the tests run on, and what is true of each.
+
+`./run.sh test --store seaweedfs` runs them on SeaweedFS, which the controlling process of pytest
+starts for all workers. The embedded store needs nothing: the stack has it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench import seaweed
+from etl.settings import Settings
+
+EMBEDDED, SEAWEEDFS = "embedded", "seaweedfs"
+STARTED = "BUCKETLINE_TEST_STORE"
+
+# What tests may require with `@pytest.mark.store(trait)`.
+NOTIFIES = "it sends notifications"
+IGNORES_CONDITIONS = "it ignores conditions of writes"
+STORES: dict[str, set[str]] = {
+    EMBEDDED: {NOTIFIES, IGNORES_CONDITIONS},
+    SEAWEEDFS: set(),
+}
+
+
+def start_store(name: str, folder: Path) -> Callable[[], None]:
+    """Start the store for this process and its children; return what stops it."""
+    running = ExitStack()
+    if name == SEAWEEDFS:
+        filled = running.enter_context(
+            seaweed.running(Settings(_env_file=None), folder / "seaweedfs")
+        )
+        secret = filled.s3_secret_key
+        os.environ[STARTED] = json.dumps(
+            {
+                "s3_endpoint": filled.s3_endpoint,
+                "s3_access_key": filled.s3_access_key,
+                "s3_secret_key": secret.get_secret_value() if secret else "",
+            }
+        )
+        running.callback(os.environ.pop, STARTED, None)
+    return running.close
+
+
+def started_store() -> dict[str, str]:
+    """The settings of the store that was started; empty for the embedded one."""
+    found: dict[str, str] = json.loads(os.environ.get(STARTED, "{}"))
+    return found
