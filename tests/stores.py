@@ -20,10 +20,14 @@ STARTED = "BUCKETLINE_TEST_STORE"
 
 # What tests may require with `@pytest.mark.store(trait)`.
 NOTIFIES = "it sends notifications"
+IN_BYTE_ORDER = "it lists keys in byte order"
+PRECISE = "it lists times in milliseconds"
 IGNORES_CONDITIONS = "it ignores conditions of writes"
+ENCRYPTS = "it encrypts on request"
+VERSIONS = "it keeps versions"
 STORES: dict[str, set[str]] = {
-    EMBEDDED: {NOTIFIES, IGNORES_CONDITIONS},
-    SEAWEEDFS: set(),
+    EMBEDDED: {NOTIFIES, IN_BYTE_ORDER, PRECISE, IGNORES_CONDITIONS},
+    SEAWEEDFS: {ENCRYPTS, VERSIONS},
 }
 
 
@@ -44,6 +48,11 @@ def start_store(name: str, folder: Path) -> Callable[[], None]:
         )
         running.callback(os.environ.pop, STARTED, None)
     return running.close
+
+
+def name_of_store() -> str:
+    """The store of this session."""
+    return SEAWEEDFS if started_store() else EMBEDDED
 
 
 def started_store() -> dict[str, str]:

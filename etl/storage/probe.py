@@ -15,6 +15,7 @@ from itertools import islice, zip_longest
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
+from xml.etree.ElementTree import ParseError
 
 import urllib3
 from minio.commonconfig import ENABLED
@@ -55,6 +56,7 @@ _LISTED = 1000  # objects of the source bucket, if no own objects can be put
 _LEFT_AFTER = timedelta(hours=1)  # a probe that was killed
 # These sort differently by locale, by UTF-16 unit, and as files and folders.
 _NAMES = ("B", "a-", "a.b", "a/b", "aB", "aé", "b", "\N{FULLWIDTH TILDE}", "\N{GRINNING FACE}")
+_UNREADABLE = (ValueError, ParseError)  # not the XML that the client expects
 _WRITES = {
     Capability.CONDITIONAL_CREATION: Write.NEW,
     Capability.CONDITIONAL_REPLACEMENT: Write.OVER,
@@ -69,6 +71,17 @@ def _is_ip_address(host: str) -> bool:
 
 class _NotTried(Exception):
     """The capability cannot be tried: the reason."""
+
+
+def _as_result(error: Exception) -> _Result:
+    """What follows from a failed trial: no if the store says so, else nothing."""
+    cause = error.__cause__
+    is_missing = isinstance(cause, MinioException) and is_unsupported(cause)
+    if is_missing or isinstance(error, NotificationsUnsupported):
+        return _NO, ""
+    if isinstance(error, _UNREADABLE):
+        return _UNKNOWN, f"its response cannot be read: {error}"
+    return _UNKNOWN, str(error)
 
 
 @dataclass(slots=True)
@@ -137,15 +150,8 @@ class StoreProbe:
         try:
             with self._store.translating(f"try {capability}", self._bucket):
                 return Finding(capability, *self._try(capability))
-        except _NotTried as error:
-            return Finding(capability, _UNKNOWN, str(error))
-        except NotificationsUnsupported:
-            return Finding(capability, _NO)
-        except EtlError as error:
-            cause = error.__cause__
-            if isinstance(cause, MinioException) and is_unsupported(cause):
-                return Finding(capability, _NO)
-            return Finding(capability, _UNKNOWN, error.message)
+        except (_NotTried, EtlError, *_UNREADABLE) as error:
+            return Finding(capability, *_as_result(error))
 
     def _try(self, capability: Capability) -> _Result:
         if capability in _WRITES:
@@ -295,26 +301,27 @@ class StoreProbe:
     # -- versions
 
     def _versioning(self) -> _Result:
-        states = {name: self._versions_of(name) for name in (self._source, self._bucket)}
-        if ENABLED in states.values():
-            return _YES, ", ".join(f"{name}: {state.lower()}" for name, state in states.items())
-        return self._versioning_of_new_bucket()
+        state = self._versions_of(self._source)
+        detail = f"{state.lower()} in the source bucket"
+        if state in (ENABLED, SUSPENDED):
+            return _YES, detail
+        return self._versioning_of_new_bucket(), detail
 
     def _versions_of(self, bucket: str) -> str:
-        return str(self._client.get_bucket_versioning(bucket).status)
+        return str(self._client.get_bucket_versioning(bucket).status or "off")
 
-    def _versioning_of_new_bucket(self) -> _Result:
+    def _versioning_of_new_bucket(self) -> Answer:
         """Enable versioning in a bucket that exists only for this; ours stay as they are."""
         bucket = f"bucketline-doctor-{uuid4().hex[:16]}"
         try:
             self._store.create_bucket(bucket)
         except ConfigurationError as error:
-            raise _NotTried(f"off in {self._source}; {error.message}") from error
+            raise _NotTried(f"off in the source bucket; {error.message}") from error
         try:
             self._client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
             for content in (b"1", b"22"):
                 self._client.put_object(bucket, "a", io.BytesIO(content), len(content))
-            return (_YES if len(self._all_versions(bucket)) > 1 else _NO), f"off in {self._source}"
+            return _YES if len(self._all_versions(bucket)) > 1 else _NO
         finally:
             for one in self._all_versions(bucket):
                 self._client.remove_object(bucket, one.object_name or "", one.version_id)
@@ -370,8 +377,8 @@ class StoreProbe:
                 for one in self._ours():
                     self._client.remove_object(self._bucket, one.object_name or "", one.version_id)
                 return [one.object_name or "" for one in self._ours()]
-        except EtlError as error:
-            return [f"{self._folder}*: {error.message}"]
+        except (EtlError, *_UNREADABLE) as error:
+            return [f"{self._folder}*: {error}"]
 
     def _ours(self) -> list[Object]:
         try:
