@@ -24,10 +24,16 @@ IN_BYTE_ORDER = "it lists keys in byte order"
 PRECISE = "it lists times in milliseconds"
 IGNORES_CONDITIONS = "it ignores conditions of writes"
 ENCRYPTS = "it encrypts on request"
+FOLDERS_TAKE_KEYS = "an object cannot have the key of a folder"
+KEEPS_BACKSLASHES = "it keeps backslashes in keys"
+IN_FOLDER_ORDER = "it lists folders in the place of their names"
 VERSIONS = "it keeps versions"
 STORES: dict[str, set[str]] = {
-    EMBEDDED: {NOTIFIES, IN_BYTE_ORDER, PRECISE, IGNORES_CONDITIONS},
-    SEAWEEDFS: {ENCRYPTS, VERSIONS},
+    EMBEDDED: {
+        *(NOTIFIES, IN_BYTE_ORDER, PRECISE, IGNORES_CONDITIONS),
+        *(FOLDERS_TAKE_KEYS, KEEPS_BACKSLASHES),
+    },
+    SEAWEEDFS: {ENCRYPTS, VERSIONS, IN_FOLDER_ORDER},
 }
 
 

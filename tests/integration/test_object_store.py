@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
-from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
+from etl.model.errors import ConfigurationError, ListingOutOfOrder, ObjectStoreUnavailable
 from etl.model.values import SourceObject, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
@@ -20,6 +20,9 @@ from etl.storage.exact_lister import ExactLister
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
+from tests.stores import IN_BYTE_ORDER, IN_FOLDER_ORDER
+
+pytestmark = pytest.mark.storage
 
 AWKWARD = [
     "a b.csv",
@@ -69,6 +72,7 @@ def listed(store: ObjectStore, bucket: TestBucket) -> list[str]:
     return [source.key for source in store.list_objects(bucket.name)]
 
 
+@pytest.mark.store(IN_BYTE_ORDER)
 def test_awkward_keys_are_listed_in_byte_order_and_fetched(store: ObjectStore, bucket: TestBucket):
     for key in AWKWARD:
         bucket.put(key, key)
@@ -110,6 +114,7 @@ def test_an_ordinary_bucket_is_listed_in_bulk(
     assert not called
 
 
+@pytest.mark.store(IN_BYTE_ORDER)
 def test_folder_markers_are_no_objects_and_break_no_order(store: ObjectStore, bucket: TestBucket):
     for key in ("dir/", "dir!.csv", "dir/x.csv", "1.csv/"):
         bucket.put(key, b"" if key.endswith("/") else b"x")
@@ -158,6 +163,7 @@ def in_stretches(settings: Settings, bucket: TestBucket, cuts: list[str]) -> lis
     return [row[0] for page in store.list_pages(bucket.name, cuts) for row in page.rows]
 
 
+@pytest.mark.store(IN_BYTE_ORDER)
 @given(st.sets(st.sampled_from(["", "a.csv", "m.csv", "m/4.csv", "m/n.csv", "mm", "zz", "~ \n"])))
 @hypothesis_settings(max_examples=30)
 def test_split_listing_yields_every_key_once_in_order(
@@ -171,6 +177,7 @@ def test_split_listing_yields_every_key_once_in_order(
     assert in_stretches(settings, bucket, sorted(cuts)) == keys
 
 
+@pytest.mark.store(IN_BYTE_ORDER)
 @pytest.mark.parametrize("awkward", [*BEYOND_OBSTORE, "m/.DS_Store\n.csv"])
 def test_unspellable_key_hides_no_other_in_a_split_listing(
     settings: Settings, bucket: TestBucket, awkward: str
@@ -195,6 +202,7 @@ def test_ignored_objects_are_counted_once_in_a_cut_listing(settings: Settings, b
     assert sum(page.ignored for page in pages) == 3
 
 
+@pytest.mark.store(IN_BYTE_ORDER)
 def test_marker_out_of_order_is_counted_once_in_a_split_listing(
     settings: Settings, bucket: TestBucket
 ):
@@ -243,6 +251,7 @@ def test_any_key_is_listed_as_it_was_uploaded(
     assert listed(bulk_store_of(settings), bucket) == by_bytes(keys)
 
 
+@pytest.mark.store(IN_BYTE_ORDER)
 def test_every_awkward_key_is_loaded(
     manager: DataManager, bucket: TestBucket, settings: Settings, engine: Engine
 ):
@@ -251,6 +260,19 @@ def test_every_awkward_key_is_loaded(
     assert manager.run(Trigger.CLI).counts.objects_added == len(AWKWARD) + len(BEYOND_OBSTORE)
     assert verify(settings, engine) == []
     assert manager.run(Trigger.CLI).counts.objects_changed == 0
+
+
+@pytest.mark.store(IN_FOLDER_ORDER)
+def test_run_over_keys_in_another_order_is_refused(
+    manager: DataManager, bucket: TestBucket, engine: Engine
+):
+    bucket.user("a/1.csv")
+    manager.run(Trigger.CLI)
+    bucket.user("a-1.csv")
+    with pytest.raises(ListingOutOfOrder, match=r"listed 'a-1.csv' after 'a/1.csv'"):
+        manager.run(Trigger.CLI)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM users")) == 1
 
 
 def test_object_replaced_after_listing_is_read_as_it_is_now(store: ObjectStore, bucket: TestBucket):

@@ -31,6 +31,7 @@ from etl.model.roles import Role, entry_for, new_key
 from etl.storage.objects import ObjectInfo, Objects
 from tests.conftest import minio_client
 from tests.processes import serving
+from tests.stores import FOLDERS_TAKE_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from etl.settings import Settings
     from etl.sync.manager import DataManager
     from tests.conftest import TestBucket
+
+
+pytestmark = pytest.mark.storage
 
 
 @pytest.fixture
@@ -477,6 +481,7 @@ def test_a_key_may_hold_any_other_character(client: FlaskClient, source: str, ke
     assert client.delete(address).status_code == 204
 
 
+@pytest.mark.store(FOLDERS_TAKE_KEYS)
 def test_key_invalid_for_the_store_is_explained(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
