@@ -35,7 +35,7 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from tests.brokers import Brokers, Consuming
-from tests.stores import EMBEDDED, STORES, start_store, started_store
+from tests.stores import EMBEDDED, STORES, name_of_store, start_store, started_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -183,6 +183,11 @@ class Databases:
     def drop(self, name: str) -> None:
         self._thread.submit(_execute, self._admin, f"DROP DATABASE {name} WITH (FORCE)")
 
+    def remove_buckets(self, settings: Settings) -> None:
+        """Remove the buckets with their objects, where a bucket takes space while it exists."""
+        if name_of_store() != EMBEDDED:
+            self._thread.submit(_remove_buckets, settings)
+
     def _create(self) -> str:
         name = f"test_{uuid.uuid4().hex[:12]}"
         copied = f"TEMPLATE {self._template} STRATEGY FILE_COPY"
@@ -200,6 +205,13 @@ def databases(admin: Engine, template: str) -> Iterator[Databases]:
 def _execute(admin: Engine, statement: str) -> None:
     with admin.connect() as connection:
         connection.execute(text(statement))
+
+
+def _remove_buckets(settings: Settings) -> None:
+    store = ObjectStore(settings)
+    for bucket in settings.buckets:
+        if store.has_bucket(bucket):
+            store.remove_bucket(bucket)
 
 
 def _on_database(settings: Settings, name: str) -> Settings:
@@ -230,6 +242,7 @@ def new_instance(stack: Settings, databases: Databases) -> Iterator[Settings]:
         yield fresh
     finally:
         databases.drop(name)
+        databases.remove_buckets(fresh)
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from bench import seaweed
 from etl.settings import Settings
 
@@ -21,17 +23,17 @@ STARTED = "BUCKETLINE_TEST_STORE"
 # What tests may require with `@pytest.mark.store(trait)`.
 NOTIFIES = "it sends notifications"
 IN_BYTE_ORDER = "it lists keys in byte order"
-PRECISE = "it lists times in milliseconds"
 IGNORES_CONDITIONS = "it ignores conditions of writes"
 ENCRYPTS = "it encrypts on request"
 FOLDERS_TAKE_KEYS = "an object cannot have the key of a folder"
 KEEPS_BACKSLASHES = "it keeps backslashes in keys"
 IN_FOLDER_ORDER = "it lists folders in the place of their names"
+REFUSES_ENCRYPTION = "it refuses to encrypt"
 VERSIONS = "it keeps versions"
 STORES: dict[str, set[str]] = {
     EMBEDDED: {
-        *(NOTIFIES, IN_BYTE_ORDER, PRECISE, IGNORES_CONDITIONS),
-        *(FOLDERS_TAKE_KEYS, KEEPS_BACKSLASHES),
+        *(NOTIFIES, IN_BYTE_ORDER, IGNORES_CONDITIONS),
+        *(FOLDERS_TAKE_KEYS, KEEPS_BACKSLASHES, REFUSES_ENCRYPTION),
     },
     SEAWEEDFS: {ENCRYPTS, VERSIONS, IN_FOLDER_ORDER},
 }
@@ -41,9 +43,11 @@ def start_store(name: str, folder: Path) -> Callable[[], None]:
     """Start the store for this process and its children; return what stops it."""
     running = ExitStack()
     if name == SEAWEEDFS:
-        filled = running.enter_context(
-            seaweed.running(Settings(_env_file=None), folder / "seaweedfs")
-        )
+        server = seaweed.running(Settings(_env_file=None), folder / "seaweedfs")
+        try:
+            filled = running.enter_context(server)
+        except seaweed.SeaweedUnavailable as error:
+            raise pytest.UsageError(f"--store {name}: {error}") from error
         secret = filled.s3_secret_key
         os.environ[STARTED] = json.dumps(
             {

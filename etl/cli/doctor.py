@@ -17,7 +17,7 @@ from etl.cli.common import (
     stdout_console,
 )
 from etl.cli.render import counted, sentence
-from etl.model.capabilities import Answer, Capability
+from etl.model.capabilities import Capability, CapabilityAnswer
 from etl.runtime.logs import set_up_logs
 from etl.settings import read_settings
 
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from etl.settings import Settings
     from etl.storage.probe import StoreReport
 
-_STYLES = {Answer.YES: "green", Answer.NO: "yellow", Answer.UNKNOWN: "dim"}
+_STYLES = {
+    CapabilityAnswer.YES: "green",
+    CapabilityAnswer.NO: "yellow",
+    CapabilityAnswer.UNKNOWN: "dim",
+}
 
 
 @click.command("doctor")
@@ -86,7 +90,7 @@ def lines(report: StoreReport) -> Lines:
         line = Text(f"  {one.answer:<8}", style=_STYLES[one.answer])
         line.append(f"{_plain(one.capability.meaning)}{detail}", style="default")
         shown.append(line)
-    lacking = [one for one in report.findings if one.answer is Answer.NO]
+    lacking = [one for one in report.findings if one.answer is CapabilityAnswer.NO]
     if lacking:
         shown.append(Text("Without:"))
     for one in lacking:
@@ -105,7 +109,7 @@ def _verdict(report: StoreReport) -> Text:
     faults = [one.capability.value for one in report.findings if one.is_fault]
     if faults:
         return Text(f"This store lacks what Bucketline requires: {', '.join(faults)}.", style="red")
-    unknown = sum(one.answer is Answer.UNKNOWN for one in report.findings)
+    unknown = sum(one.answer is CapabilityAnswer.UNKNOWN for one in report.findings)
     rest = f" {counted(unknown, 'answer')} unknown." if unknown else ""
     return Text(f"Bucketline works with this store.{rest}")
 

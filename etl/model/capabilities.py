@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Answer(StrEnum):
+class CapabilityAnswer(StrEnum):
     """Whether a store has a capability; unknown if that could not be tried."""
 
     YES = "yes"
@@ -52,13 +52,13 @@ class Finding:
     """The answer for one capability, and what was seen."""
 
     capability: Capability
-    answer: Answer
+    answer: CapabilityAnswer
     detail: str = ""
 
     @property
     def is_fault(self) -> bool:
         """Whether Bucketline cannot work with this store."""
-        return self.answer is Answer.NO and self.capability.is_required
+        return self.answer is CapabilityAnswer.NO and self.capability.is_required
 
     def as_dict(self) -> dict[str, object]:
         """The finding as JSON."""

@@ -27,7 +27,7 @@ from etl.runtime.logs import get_logger
 from etl.runtime.service import ServiceLoop, in_thread, stop_on_signals
 from etl.settings.values import duration_text
 from etl.storage.client import ObjectStore
-from etl.storage.notifications import open_events
+from etl.storage.notifications import event_lines, open_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -235,7 +235,7 @@ class Listeners(ServiceLoop):
 def _read(response: BaseHTTPResponse, received: SimpleQueue[_Received]) -> None:
     """Queue every line. The store sends a blank line to show that the connection is alive."""
     try:
-        for line in response:
+        for line in event_lines(response):
             received.put(line)
     except Exception as error:  # noqa: BLE001 - raised where the queue is read
         received.put(error)

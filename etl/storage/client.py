@@ -72,7 +72,7 @@ class ObjectStore:
         self._list_concurrency = settings.list_concurrency
         self.fetch_concurrency = settings.fetch_concurrency
         self.throttle = Throttle(settings.fetch_concurrency)
-        errors = StoreErrors(self.endpoint.url, settings.buckets)
+        errors = StoreErrors(self.endpoint.url, settings.buckets, settings.s3_sse)
         self.translating, self.timings = errors.translating, errors.timings
         self._read_timeout_seconds, self._retries = read_timeout_seconds, retries
         self._minio = self.client_of(self.endpoint)

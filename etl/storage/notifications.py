@@ -24,7 +24,7 @@ from etl.model.errors import ConfigurationError, NotificationsUnsupported
 from etl.model.keys import OWN_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from minio import Minio
     from urllib3 import BaseHTTPResponse
@@ -175,6 +175,19 @@ def open_events(
         response.close()  # a bucket listing: the store ignores parameters it does not support
         raise _listening_unsupported(bucket)
     return response
+
+
+def event_lines(response: BaseHTTPResponse) -> Iterator[bytes]:
+    """The lines of open events as they arrive, among them the blank ones of an idle connection.
+
+    Iterating over the response would wait for 64 KB if a proxy has removed the chunks.
+    """
+    rest = b""
+    while content := response.read1():
+        *lines, rest = (rest + content).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
 
 
 def _listening_unsupported(bucket: str) -> NotificationsUnsupported:

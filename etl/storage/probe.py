@@ -22,7 +22,7 @@ from minio.commonconfig import ENABLED
 from minio.error import MinioException
 from minio.versioningconfig import SUSPENDED, VersioningConfig
 
-from etl.model.capabilities import Answer, Capability, Finding
+from etl.model.capabilities import Capability, CapabilityAnswer, Finding
 from etl.model.errors import (
     ConfigurationError,
     EtlError,
@@ -32,7 +32,12 @@ from etl.model.errors import (
 from etl.settings.s3 import ENCRYPTION
 from etl.storage.client import CHECK_TIMEOUT_SECONDS, PART_SIZE, ObjectStore
 from etl.storage.conditional import OWN_PREFIX, ConditionalWrites, Write
-from etl.storage.notifications import is_unsupported, keeps_subscriptions, open_events
+from etl.storage.notifications import (
+    event_lines,
+    is_unsupported,
+    keeps_subscriptions,
+    open_events,
+)
 from etl.storage.objects import Objects, PresignOptions
 from etl.storage.order import are_rising
 
@@ -43,14 +48,14 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-    _Result = tuple[Answer, str]
+    _Result = tuple[CapabilityAnswer, str]
 
 READ_TIMEOUT_SECONDS = 10
 TIME_LIMIT_SECONDS = 60
 EVENT_SECONDS = 6  # for a notification to arrive
 FOLDER = f"{OWN_PREFIX}doctor/"
 
-_YES, _NO, _UNKNOWN = Answer
+_YES, _NO, _UNKNOWN = CapabilityAnswer
 _CONTENT = b"0123456789"
 _LISTED = 1000  # objects of the source bucket, if no own objects can be put
 _LEFT_AFTER = timedelta(hours=1)  # a probe that was killed
@@ -137,9 +142,7 @@ class StoreProbe:
         try:
             for name in _NAMES:
                 self._put(name)
-        except ConfigurationError as error:
-            return error.message
-        except ObjectStoreUnavailable as error:  # such as a quota, or S3_SSE
+        except (ConfigurationError, ObjectStoreUnavailable) as error:  # also a quota
             return error.message
         return ""
 
@@ -214,9 +217,8 @@ class StoreProbe:
         with closing(response):
             content = response.read(2)
             is_part = response.status == 206 and len(content) == 1  # noqa: PLR2004 - HTTP's
-        if bucket == self._bucket and content != _CONTENT[1:2]:
-            is_part = False
-        return (_YES if is_part else _NO), ""
+        is_other = bucket == self._bucket and content != _CONTENT[1:2]
+        return (_YES if is_part and not is_other else _NO), ""
 
     def _presigned(self) -> _Result:
         bucket, key, size = self._sample()
@@ -266,16 +268,16 @@ class StoreProbe:
         return (_YES if conditional.supports(write) else _NO), ""
 
     def _listening(self) -> _Result:
-        bucket = self._source if self._denial else self._bucket
+        bucket, name = (self._source if self._denial else self._bucket), "event"
         until = time.monotonic() + EVENT_SECONDS
         with closing(
             open_events(self._store.probing_client(), bucket, prefix=self._folder)
         ) as response:
             self._check_writable()
-            self._put("event")
+            self._put(name)
             try:
-                for line in response:
-                    if b"event" in line:
+                for line in event_lines(response):
+                    if name.encode() in line:
                         return _YES, ""
                     if time.monotonic() > until:
                         break
@@ -310,7 +312,7 @@ class StoreProbe:
     def _versions_of(self, bucket: str) -> str:
         return str(self._client.get_bucket_versioning(bucket).status or "off")
 
-    def _versioning_of_new_bucket(self) -> Answer:
+    def _versioning_of_new_bucket(self) -> CapabilityAnswer:
         """Enable versioning in a bucket that exists only for this; ours stay as they are."""
         bucket = f"bucketline-doctor-{uuid4().hex[:16]}"
         try:

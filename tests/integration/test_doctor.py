@@ -13,7 +13,7 @@ from click.testing import Result
 from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
-from etl.model.capabilities import Answer, Capability
+from etl.model.capabilities import Capability, CapabilityAnswer
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
 from etl.settings import Settings
 from etl.storage import probe
@@ -38,7 +38,7 @@ def error(code: str) -> bytes:
     return f"<Error><Code>{code}</Code><Message>No.</Message></Error>".encode()
 
 
-def answers(report: StoreReport) -> dict[Capability, Answer]:
+def answers(report: StoreReport) -> dict[Capability, CapabilityAnswer]:
     return {one.capability: one.answer for one in report.findings}
 
 
@@ -78,7 +78,10 @@ def test_probe_leaves_no_version(settings: Settings):
     client.put_object(name, "theirs", io.BytesIO(b"x"), 1)
     report = StoreProbe(settings).run()
     (versioning,) = [one for one in report.findings if one.capability is Capability.VERSIONING]
-    assert (versioning.answer, versioning.detail) == (Answer.YES, "enabled in the source bucket")
+    assert (versioning.answer, versioning.detail) == (
+        CapabilityAnswer.YES,
+        "enabled in the source bucket",
+    )
     assert report.left == []
     assert traces(settings, versions=True) == ["theirs"]
 
@@ -129,11 +132,11 @@ def test_keys_that_may_only_read_leave_answers_unknown(settings: Settings, bucke
         report = StoreProbe(reading).run()
     found = answers(report)
     assert "denied access" in report.denial
-    assert {one for one in NEED_A_PUT if found[one] is not Answer.UNKNOWN} == set()
+    assert {one for one in NEED_A_PUT if found[one] is not CapabilityAnswer.UNKNOWN} == set()
     seen = (Capability.KEY_ORDER, Capability.RANGES, Capability.PRESIGNED_URLS)
-    assert {found[one] for one in seen} == {Answer.YES}
+    assert {found[one] for one in seen} == {CapabilityAnswer.YES}
     assert found[Capability.PRECISE_TIMES] is (
-        Answer.YES if name_of_store() == EMBEDDED else Answer.NO
+        CapabilityAnswer.YES if name_of_store() == EMBEDDED else CapabilityAnswer.NO
     )
     assert report.is_usable
     assert bucket.keys() == [f"{number}.csv" for number in range(9)]
@@ -142,7 +145,7 @@ def test_keys_that_may_only_read_leave_answers_unknown(settings: Settings, bucke
 def test_empty_bucket_that_may_only_be_read_says_little(settings: Settings):
     with behaving(settings, refusing("AccessDenied", 403, "PUT", "POST", "DELETE")) as reading:
         found = answers(StoreProbe(reading).run())
-    assert found[Capability.KEY_ORDER] is found[Capability.RANGES] is Answer.UNKNOWN
+    assert found[Capability.KEY_ORDER] is found[Capability.RANGES] is CapabilityAnswer.UNKNOWN
 
 
 def without_ranges(settings: Settings) -> Callable[[ForwardingHandler], bool]:
@@ -167,7 +170,7 @@ def without_parts(handler: ForwardingHandler) -> bool:
 
 
 def reversed_listing(handler: ForwardingHandler) -> bool:
-    """Answer a listing with two keys in descending order."""
+    """CapabilityAnswer a listing with two keys in descending order."""
     prefix = parse_qs(urlsplit(handler.path).query).get("prefix", [""])[0]
     if not prefix.startswith(FOLDER) or prefix == FOLDER:
         return False
@@ -189,7 +192,7 @@ def test_store_without_what_is_required_is_not_usable(settings: Settings):
     }.items():
         with behaving(settings, answer) as lacking:
             report = StoreProbe(lacking).run()
-        assert answers(report)[capability] is Answer.NO, capability
+        assert answers(report)[capability] is CapabilityAnswer.NO, capability
         assert not report.is_usable
 
 
@@ -203,7 +206,7 @@ def test_response_that_cannot_be_read_leaves_its_answer_unknown(settings: Settin
     with behaving(settings, answer) as odd:
         report = StoreProbe(odd).run()
     (found,) = [one for one in report.findings if one.capability is Capability.VERSIONING]
-    assert found.answer is Answer.UNKNOWN
+    assert found.answer is CapabilityAnswer.UNKNOWN
     assert "cannot be read" in found.detail
 
 
@@ -211,7 +214,7 @@ def test_missing_document_bucket_is_the_reason(settings: Settings):
     odd = settings.model_copy(update={"document_bucket": f"{settings.document_bucket}-x"})
     report = StoreProbe(odd).run()
     assert f"{odd.document_bucket!r} does not exist" in report.denial
-    assert answers(report)[Capability.MULTIPART] is Answer.UNKNOWN
+    assert answers(report)[Capability.MULTIPART] is CapabilityAnswer.UNKNOWN
 
 
 def test_bucket_that_may_not_be_listed_is_an_error(settings: Settings):
@@ -228,7 +231,7 @@ def test_store_that_is_down_is_unavailable(settings: Settings):
 
 def test_nothing_is_tried_after_the_time_limit(settings: Settings):
     report = StoreProbe(settings, limit_seconds=0).run()
-    assert set(answers(report).values()) == {Answer.UNKNOWN}
+    assert set(answers(report).values()) == {CapabilityAnswer.UNKNOWN}
     assert "time limit of 0 s" in report.findings[0].detail
     assert traces(settings) == []
 

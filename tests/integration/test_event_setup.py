@@ -12,8 +12,9 @@ from etl.model.errors import ConfigurationError
 from etl.services.listener import Listener
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.storage.notifications import open_events, subscribe, wanted
+from etl.storage.notifications import event_lines, open_events, subscribe, wanted
 from tests.conftest import TestBucket
+from tests.forwarding import recording
 from tests.notification_proxy import NOTIFICATION_REPLIES, without_notifications
 from tests.stores import NOTIFIES
 
@@ -110,6 +111,18 @@ def test_target_the_store_does_not_have_is_named(settings: Settings, store: Obje
     target = wanted(["arn:minio:sqs::nine:webhook"])
     with pytest.raises(ConfigurationError, match="rejects the target arn:minio:sqs::nine"):
         subscribe(store, settings.source_bucket, target, timeout_seconds=0)
+
+
+@pytest.mark.store(NOTIFIES)
+def test_events_arrive_one_by_one_through_a_proxy(settings: Settings, bucket: TestBucket):
+    """A proxy may send them without the chunks by which a client knows where one ends."""
+    with recording(settings) as proxy:
+        client = ObjectStore(proxy.settings).client
+        with closing(open_events(client, bucket.name)) as answer:
+            lines = event_lines(answer)
+            for key in ("1.csv", "2.csv"):
+                bucket.put(key, b"x")
+                assert any(key.encode() in line for line in lines)
 
 
 @pytest.mark.store(NOTIFIES)

@@ -23,7 +23,8 @@ from etl.local.credentials import load_credentials
 from etl.local.object_store import EmbeddedObjectStore
 from etl.local.ports import any_free_port
 from etl.local.server import Readiness
-from etl.model.errors import EtlError
+from etl.model.capabilities import Capability, CapabilityAnswer
+from etl.model.errors import ConfigurationError, EtlError
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.settings.s3 import ENCRYPTION, ENCRYPTION_KEY, PAYER
@@ -31,12 +32,13 @@ from etl.storage.bulk import BulkStores
 from etl.storage.client import PART_SIZE, ObjectStore
 from etl.storage.documents import DocumentStore, StripedLocks
 from etl.storage.objects import PART_BYTES, Objects, PresignOptions, Upload
+from etl.storage.probe import StoreProbe
 from etl.sync.manager import DataManager
 from etl.verify import store as verifier
 from etl.verify import verify
 from tests.conftest import TestBucket, minio_client, wait_until
 from tests.forwarding import RecordingStore, Request, recording
-from tests.stores import ENCRYPTS, NOTIFIES
+from tests.stores import ENCRYPTS, NOTIFIES, REFUSES_ENCRYPTION
 
 pytestmark = pytest.mark.storage
 
@@ -106,6 +108,15 @@ def test_store_encrypts_what_is_asked(settings: Settings, bucket: TestBucket, en
             found = client.stat_object(name, one.object_name or "")
             assert (found.metadata or {}).get(ENCRYPTION) == "AES256", one.object_name
     assert verify(settings, engine) == []
+
+
+@pytest.mark.store(REFUSES_ENCRYPTION)
+def test_store_that_does_not_encrypt_is_a_wrong_setting(settings: Settings):
+    *ours, _ = puts(settings.model_copy(update={"s3_sse": "AES256"}))
+    for put in ours:
+        with pytest.raises(ConfigurationError, match="S3_SSE=AES256") as caught:
+            put()
+        assert "doctor --store" in caught.value.hint
 
 
 def all_requests(settings: Settings) -> None:
@@ -216,6 +227,15 @@ def test_buckets_are_addressed_as_set(by_name: RecordingStore, addressing: str):
         assert (hosts, in_path) == ({f"{name}.{DOMAIN}" for name in buckets}, {False})
     else:
         assert (hosts, in_path) == ({DOMAIN}, {True})
+
+
+def test_probe_finds_that_buckets_have_host_names(by_name: RecordingStore):
+    for bucket in (by_name.settings.source_bucket, by_name.settings.document_bucket):
+        ObjectStore(by_name.settings).create_bucket(bucket)
+    findings = StoreProbe(by_name.settings).run().findings
+    (found,) = [one for one in findings if one.capability is Capability.VIRTUAL_HOSTS]
+    assert found.answer is CapabilityAnswer.YES
+    assert found.detail.startswith(f"{by_name.settings.document_bucket}.{DOMAIN}")
 
 
 def test_presigned_url_has_the_bucket_as_host(by_name: RecordingStore):
