@@ -7,6 +7,7 @@ obstore lists and fetches in bulk. minio does the rest, and handles the keys tha
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
 
 import obstore
@@ -24,6 +25,7 @@ from etl.storage.bulk_lister import BulkLister
 from etl.storage.endpoint import Endpoint
 from etl.storage.exact_lister import ExactLister
 from etl.storage.listing import FIRST_PAGE_SIZES, BucketListing
+from etl.storage.order_trial import lists_in_byte_order
 from etl.storage.pace import Pace
 from etl.storage.put import SignedPut
 from etl.storage.store_errors import StoreErrors
@@ -70,6 +72,7 @@ class ObjectStore:
         retries: int = RETRIES,
     ) -> None:
         self.endpoint = Endpoint.of(settings)
+        self._own_bucket = settings.document_bucket
         self._list_concurrency = settings.list_concurrency
         self.pace = Pace(settings.fetch_concurrency)
         self.throttle = Throttle(settings.fetch_concurrency)
@@ -159,15 +162,24 @@ class ObjectStore:
         Of the key ranges between the `split_points`, `ranges_at_once` are listed concurrently.
         `is_used` tells empty data and image objects from folder markers.
         """
-        return self._listing.pages(bucket, split_points, self.ranges_at_once(bucket), is_used)
+        points = list(split_points)
+        at_once = self.ranges_at_once(bucket) if points else 1
+        return self._listing.pages(bucket, points if at_once > 1 else (), at_once, is_used)
 
     def ranges_at_once(self, bucket: str) -> int:
         """How many key ranges of a bucket are listed concurrently; the first call asks the store.
 
-        LIST_CONCURRENCY, or several if the store is far away.
+        LIST_CONCURRENCY, or several if the store is far away; 1 if the store does not list in byte
+        order, because it would not be noticed that a range lacks keys.
         """
-        if self._list_concurrency is not None:
-            return self._list_concurrency
+        at_once = self._list_concurrency or self._ranges_by_distance(bucket)
+        return at_once if at_once == 1 or self._is_in_byte_order else 1
+
+    @cached_property
+    def _is_in_byte_order(self) -> bool:
+        return lists_in_byte_order(self, self._own_bucket)
+
+    def _ranges_by_distance(self, bucket: str) -> int:
         if not self.pace.is_known:
             begun = time.perf_counter()
             self.has_bucket(bucket)

@@ -42,10 +42,13 @@ class Write(StrEnum):
 
 
 class ConditionalWrites:
-    """The conditional writes of one store, tested in `own_bucket`."""
+    """The conditional writes of one store, tested in `own_bucket`, below `own_prefix`."""
 
-    def __init__(self, store: ObjectStore, sender: SignedPut, own_bucket: str) -> None:
+    def __init__(
+        self, store: ObjectStore, sender: SignedPut, own_bucket: str, own_prefix: str = OWN_PREFIX
+    ) -> None:
         self._store = store
+        self._own_prefix = own_prefix
         self._sender = sender
         self._own_bucket = own_bucket
         self._supported: dict[Write, bool] = {}
@@ -80,7 +83,7 @@ class ConditionalWrites:
 
     def _test(self, write: Write) -> bool:
         """Whether the store writes if, and only if, the condition holds."""
-        key = f"{OWN_PREFIX}condition-{uuid4().hex}"  # other processes may test at the same time
+        key = f"{self._own_prefix}condition-{uuid4().hex}"  # other processes may test at the same time
         with self._store.translating("test a conditional write", self._own_bucket):
             try:
                 etag = bare_etag(self._put(key, {}))

@@ -140,6 +140,8 @@ class StoreProbe:
     def _first_puts(self) -> str:
         """Put the objects to list; return why that is not possible, or an empty text."""
         try:
+            if not self._store.has_bucket(self._bucket):  # some stores would create it
+                return f"Bucket {self._bucket!r} does not exist."
             for name in _NAMES:
                 self._put(name)
         except (ConfigurationError, ObjectStoreUnavailable) as error:  # also a quota
@@ -264,7 +266,8 @@ class StoreProbe:
 
     def _conditional(self, write: Write) -> _Result:
         self._check_writable()
-        conditional = ConditionalWrites(self._store, self._store.sender(), self._bucket)
+        sender = self._store.sender()
+        conditional = ConditionalWrites(self._store, sender, self._bucket, self._folder)
         return (_YES if conditional.supports(write) else _NO), ""
 
     def _listening(self) -> _Result:

@@ -43,9 +43,7 @@ class Finder:
     today: date
     stats: RunStats
 
-    def listed(
-        self, range_objects: int, progress: Callable[[str, int], None]
-    ) -> Iterator[Change]:
+    def listed(self, range_objects: int, progress: Callable[[str, int], None]) -> Iterator[Change]:
         """The changes between listing and manifest; unchanged objects are only counted.
 
         If the store lists ranges concurrently, they have about `range_objects` each.

@@ -19,8 +19,8 @@ from etl.storage.client import ObjectStore
 from etl.storage.exact_lister import ExactLister
 from etl.sync.manager import DataManager
 from etl.verify import verify
-from tests.conftest import TestBucket
-from tests.stores import IN_BYTE_ORDER, IN_FOLDER_ORDER
+from tests.conftest import TestBucket, minio_client
+from tests.stores import IN_BYTE_ORDER, IN_FOLDER_ORDER, STORES, name_of_store
 
 pytestmark = pytest.mark.storage
 
@@ -191,7 +191,7 @@ def test_unspellable_key_hides_no_other_in_a_split_listing(
 def test_ignored_objects_are_counted_once_in_a_cut_listing(settings: Settings, bucket: TestBucket):
     for key in ("1.csv", "a/.DS_Store", "a/2.csv", "b/._2.csv", "b/3.csv", "dir/", "z.csv"):
         bucket.put(key, b"" if key.endswith("/") else b"x")
-    store = bulk_store_of(settings)
+    store = bulk_store_of(settings, list_concurrency=3)
     pages = list(store.list_pages(bucket.name, ["a/1.csv", "b/3.csv"]))
     assert [row[0] for page in pages for row in page.rows] == [
         "1.csv",
@@ -209,7 +209,8 @@ def test_marker_out_of_order_is_counted_once_in_a_split_listing(
     for key in ("1.csv", "a-1.csv", "a-2.csv", "a/", "a0.csv", "b/._1", "b/._2"):
         bucket.put(key, b"" if key.endswith("/") else b"x")
     cuts = ["a-1.csv", "a-2.csv", "b.csv"]
-    pages = list(bulk_store_of(settings).list_pages(bucket.name, cuts))
+    store = bulk_store_of(settings, list_concurrency=3)
+    pages = list(store.list_pages(bucket.name, cuts))
     assert sum(len(page.rows) for page in pages) == 4
     assert sum(page.ignored for page in pages) == 3
 
@@ -262,10 +263,32 @@ def test_every_awkward_key_is_loaded(
     assert manager.run(Trigger.CLI).counts.objects_changed == 0
 
 
-@pytest.mark.store(IN_FOLDER_ORDER)
-def test_run_over_keys_in_another_order_is_refused(
-    manager: DataManager, bucket: TestBucket, engine: Engine
+@pytest.mark.parametrize("list_concurrency", [1, 3])
+def test_ranges_are_listed_at_once_only_in_byte_order(
+    settings: Settings, bucket: TestBucket, list_concurrency: int
 ):
+    """A range would lack keys that the store lists elsewhere, without a sign of it."""
+    at_once = bulk_store_of(settings, list_concurrency=list_concurrency).ranges_at_once(bucket.name)
+    is_in_byte_order = IN_BYTE_ORDER in STORES[name_of_store()]
+    assert at_once == (list_concurrency if is_in_byte_order else 1)
+    client = minio_client(settings)
+    assert list(client.list_objects(settings.document_bucket, recursive=True)) == []
+
+
+def test_ranges_are_not_listed_at_once_if_the_order_cannot_be_tried(
+    settings: Settings, bucket: TestBucket
+):
+    odd = settings.model_copy(update={"document_bucket": f"{settings.document_bucket}-x"})
+    assert bulk_store_of(odd, list_concurrency=3).ranges_at_once(bucket.name) == 1
+
+
+@pytest.mark.store(IN_FOLDER_ORDER)
+@pytest.mark.parametrize("list_concurrency", [1, 2])
+def test_run_over_keys_in_another_order_is_refused(
+    settings: Settings, bucket: TestBucket, engine: Engine, list_concurrency: int
+):
+    changed = settings.model_copy(update={"list_concurrency": list_concurrency})
+    manager = DataManager(changed, range_objects=1)
     bucket.user("a/1.csv")
     manager.run(Trigger.CLI)
     bucket.user("a-1.csv")

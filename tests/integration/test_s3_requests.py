@@ -31,7 +31,7 @@ from etl.settings.s3 import ENCRYPTION, ENCRYPTION_KEY, PAYER
 from etl.storage.bulk import BulkStores
 from etl.storage.client import PART_SIZE, ObjectStore
 from etl.storage.documents import DocumentStore, StripedLocks
-from etl.storage.objects import PART_BYTES, Objects, PresignOptions, Upload
+from etl.storage.objects import Objects, PresignOptions, Upload
 from etl.storage.probe import StoreProbe
 from etl.sync.manager import DataManager
 from etl.verify import store as verifier
@@ -44,6 +44,11 @@ pytestmark = pytest.mark.storage
 
 KEY_ID = "arn:aws:kms:us-east-1:111122223333:key/1234abcd"
 DOMAIN = "s3.test"
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("etl.storage.objects.PART_BYTES", PART_SIZE)
 
 
 @pytest.fixture
@@ -63,7 +68,7 @@ def puts(settings: Settings) -> list[Callable[[], object]]:
     documents = DocumentStore(objects, bucket, StripedLocks())
     return [
         lambda: objects.put(bucket, "one", upload(1)),
-        lambda: objects.put(bucket, "parts", upload(PART_BYTES + 1, is_known=False)),
+        lambda: objects.put(bucket, "parts", upload(PART_SIZE + 1, is_known=False)),
         lambda: objects.check_writable(bucket),
         lambda: store.put_stream(bucket, "short", io.BytesIO(b"x"), "text/plain"),
         lambda: store.put_stream(bucket, "long", io.BytesIO(bytes(PART_SIZE + 1)), "text/plain"),
@@ -77,9 +82,7 @@ def encryption_of(request: Request) -> tuple[str | None, str | None]:
     return request.headers[ENCRYPTION], request.headers[ENCRYPTION_KEY]
 
 
-@pytest.mark.parametrize(
-    ("sse", "key_id"), [(None, None), ("AES256", None), ("aws:kms", KEY_ID), ("aws:kms", None)]
-)
+@pytest.mark.parametrize(("sse", "key_id"), [(None, None), ("AES256", None), ("aws:kms", KEY_ID)])
 def test_every_put_asks_for_encryption_and_nothing_else_does(
     recorded: RecordingStore, sse: str | None, key_id: str | None
 ):
