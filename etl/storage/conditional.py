@@ -83,7 +83,8 @@ class ConditionalWrites:
 
     def _test(self, write: Write) -> bool:
         """Whether the store writes if, and only if, the condition holds."""
-        key = f"{self._own_prefix}condition-{uuid4().hex}"  # other processes may test at the same time
+        # Other processes may test at the same time.
+        key = f"{self._own_prefix}condition-{uuid4().hex}"
         with self._store.translating("test a conditional write", self._own_bucket):
             try:
                 etag = bare_etag(self._put(key, {}))

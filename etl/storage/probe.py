@@ -219,8 +219,7 @@ class StoreProbe:
         with closing(response):
             content = response.read(2)
             is_part = response.status == 206 and len(content) == 1  # noqa: PLR2004 - HTTP's
-        is_other = bucket == self._bucket and content != _CONTENT[1:2]
-        return (_YES if is_part and not is_other else _NO), ""
+        return (_YES if is_part and (self._denial or content == b"1") else _NO), ""
 
     def _presigned(self) -> _Result:
         bucket, key, size = self._sample()
@@ -273,9 +272,8 @@ class StoreProbe:
     def _listening(self) -> _Result:
         bucket, name = (self._source if self._denial else self._bucket), "event"
         until = time.monotonic() + EVENT_SECONDS
-        with closing(
-            open_events(self._store.probing_client(), bucket, prefix=self._folder)
-        ) as response:
+        client = self._store.probing_client()
+        with closing(open_events(client, bucket, prefix=self._folder)) as response:
             self._check_writable()
             self._put(name)
             try:
