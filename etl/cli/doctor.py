@@ -37,11 +37,12 @@ _STYLES = {
 @click.option("--store", "is_of_store", is_flag=True, help="Try what the object store can do.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor_command(*, is_of_store: bool, as_json: bool) -> None:
-    """Try what the object store can do, and say what Bucketline does without the rest.
+    """Try what the object store can do: doctor --store.
 
-    It puts objects into DOCUMENT_BUCKET, below .bucketline/, and removes them again; to try
-    versioning, it creates and removes a bucket. Keys that may only read leave some answers unknown.
-    Exits with 1 if the store lacks what Bucketline requires.
+    It says what Bucketline does without the rest. It puts objects into DOCUMENT_BUCKET, below
+    .bucketline/, and removes them again; to try versioning, it creates and removes a bucket. Keys
+    that may only read leave some answers unknown. Exits with 1 if the store lacks what Bucketline
+    requires.
     """
     if not is_of_store:
         raise click.UsageError("Name what to examine: --store.")
