@@ -177,7 +177,7 @@ class ObjectStore:
 
     @cached_property
     def _is_in_byte_order(self) -> bool:
-        return lists_in_byte_order(self, self._own_bucket)
+        return lists_in_byte_order(self._minio, self.translating, self._own_bucket)
 
     def _ranges_by_distance(self, bucket: str) -> int:
         if not self.pace.is_known:
