@@ -340,6 +340,7 @@ installs what is needed into .venv.
   replay      Read some objects again and make a run.
   datasets    List, guess, check and install the datasets of datasets.toml.
   verify      Read the buckets again and print the differences.
+  doctor      Try what the object store can do: doctor --store.
   env         Print export lines for the running stack: psql, aws and curl.
   keys        Create, list and revoke API keys.
   completion  Print a script for completion in bash, zsh or fish.

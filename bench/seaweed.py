@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sysconfig
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-PROGRAM = Path(__file__).parent / ".venv" / "bin" / "weed"
+# In the environment of the benchmark, or of the tests.
+PROGRAMS = (
+    Path(__file__).parent / ".venv" / "bin" / "weed",
+    Path(sysconfig.get_path("scripts")) / "weed",
+)
 START_SECONDS = 60.0
 # Each listens on a port and, for its gRPC, on a second one.
 _SERVERS = ("master", "volume", "filer", "s3", "admin")
@@ -42,7 +47,8 @@ def running(settings: Settings, folder: Path) -> Iterator[Settings]:
 
     Raises:  SeaweedUnavailable when it is not installed or does not become ready.
     """
-    if not PROGRAM.exists():
+    program = next(filter(Path.exists, PROGRAMS), None)
+    if program is None:
         raise SeaweedUnavailable("not installed: bench/requirements.txt")
     folder.mkdir(parents=True)
     ports = {name: any_free_port() for name in _SERVERS}
@@ -55,7 +61,7 @@ def running(settings: Settings, folder: Path) -> Iterator[Settings]:
     )
     log = folder / "weed.log"
     with log.open("wb") as output:
-        process = processes.start(_launch(filled, folder, ports), output)
+        process = processes.start(_launch(program, filled, folder, ports), output)
     try:
         _await_ready(process, filled, log)
         yield filled
@@ -63,7 +69,9 @@ def running(settings: Settings, folder: Path) -> Iterator[Settings]:
         processes.stop({process: signal.SIGTERM})
 
 
-def _launch(settings: Settings, folder: Path, ports: dict[str, int]) -> processes.Launch:
+def _launch(
+    program: Path, settings: Settings, folder: Path, ports: dict[str, int]
+) -> processes.Launch:
     keys = folder / "keys.json"
     keys.touch(mode=0o600)
     keys.write_text(json.dumps(_identity(settings)), "utf-8")
@@ -74,7 +82,7 @@ def _launch(settings: Settings, folder: Path, ports: dict[str, int]) -> processe
     # Otherwise the S3 server leaves files in the system's temporary folder.
     sockets = [f"-{name}.localSocket={folder / name}.sock" for name in ("filer", "s3")]
     command = [
-        *(str(PROGRAM), f"-logdir={folder}", "mini", f"-dir={data}"),
+        *(str(program), f"-logdir={folder}", "mini", f"-dir={data}"),
         *(f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", *listening, *grpc, *_LEFT_OUT),
         *(f"-s3.config={keys}", "-master.telemetry=false", *sockets),
     ]

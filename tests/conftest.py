@@ -1,6 +1,7 @@
 """Real servers for every test: one PostgreSQL and one object store, a database and buckets each.
 
-The controlling process makes one LOCAL_DIR; every worker holds the stack in it. A test gets
+The controlling process makes one LOCAL_DIR; every worker holds the stack in it. The object store is
+the embedded one, or that of --store, which the controlling process starts. A test gets
 a database cloned from its worker's migrated template, and buckets of its own. The worker clones
 databases ahead of the tests and drops them after them, in a thread.
 """
@@ -34,6 +35,7 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from tests.brokers import Brokers, Consuming
+from tests.stores import EMBEDDED, STORES, name_of_store, start_store, started_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,6 +55,9 @@ hypothesis_settings.load_profile("suite")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the long forms of the tests")
+    parser.addoption(
+        "--store", choices=list(STORES), default=EMBEDDED, help="the object store of the tests"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -61,6 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis_settings.load_profile("long")
     config.addinivalue_line("markers", "long: runs only with --long")
     config.addinivalue_line("markers", "planner: asserts plans or statistics of PostgreSQL")
+    config.addinivalue_line("markers", "storage: depends on what the object store does")
+    config.addinivalue_line("markers", "store(trait): only for stores of which this is true")
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
     os.environ[PROGRAM] = "./run.sh"
@@ -73,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[TEST_DIR] = str(directory)
         config.add_cleanup(lambda: _remove(directory))
         config.add_cleanup(lambda: os.environ.pop(TEST_DIR, None))
+        config.add_cleanup(start_store(config.getoption("--store"), directory))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -103,17 +111,20 @@ def _remove(directory: Path) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--long"):
-        return
+    store = config.getoption("--store")
     for item in items:
-        if item.get_closest_marker("long"):
+        for marker in item.iter_markers("store"):
+            if marker.args[0] not in STORES[store]:
+                item.add_marker(pytest.mark.skip(reason=f"not true of {store}: {marker.args[0]}"))
+        if item.get_closest_marker("long") and not config.getoption("--long"):
             item.add_marker(pytest.mark.skip(reason="long: pass --long to run it"))
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Settings]:
-    """The embedded servers, shared by all workers, held for this worker's whole session."""
-    settings = Settings(_env_file=None, local_dir=Path(os.environ[TEST_DIR]) / "local")
+    """The servers, shared by all workers, held for this worker's whole session."""
+    local_dir = Path(os.environ[TEST_DIR]) / "local"
+    settings = Settings(_env_file=None, local_dir=local_dir, **started_store())
     with local.running(settings) as filled:
         _make_quick(filled)
         yield filled
@@ -172,6 +183,11 @@ class Databases:
     def drop(self, name: str) -> None:
         self._thread.submit(_execute, self._admin, f"DROP DATABASE {name} WITH (FORCE)")
 
+    def remove_buckets(self, settings: Settings) -> None:
+        """Remove the buckets with their objects, where a bucket takes space while it exists."""
+        if name_of_store() != EMBEDDED:
+            self._thread.submit(_remove_buckets, settings)
+
     def _create(self) -> str:
         name = f"test_{uuid.uuid4().hex[:12]}"
         copied = f"TEMPLATE {self._template} STRATEGY FILE_COPY"
@@ -189,6 +205,13 @@ def databases(admin: Engine, template: str) -> Iterator[Databases]:
 def _execute(admin: Engine, statement: str) -> None:
     with admin.connect() as connection:
         connection.execute(text(statement))
+
+
+def _remove_buckets(settings: Settings) -> None:
+    store = ObjectStore(settings)
+    for bucket in settings.buckets:
+        if store.has_bucket(bucket):
+            store.remove_bucket(bucket)
 
 
 def _on_database(settings: Settings, name: str) -> Settings:
@@ -219,6 +242,7 @@ def new_instance(stack: Settings, databases: Databases) -> Iterator[Settings]:
         yield fresh
     finally:
         databases.drop(name)
+        databases.remove_buckets(fresh)
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from etl.model.errors import EtlError, ObjectStoreUnavailable
-from etl.services.listener import open_events
 from etl.services.sources import source_buckets
 from etl.settings.values import duration_text
-from etl.storage.notifications import subscribe, wanted
+from etl.storage.notifications import open_events, subscribe, wanted
 
 if TYPE_CHECKING:
     from etl.settings import Settings

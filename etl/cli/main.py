@@ -34,6 +34,7 @@ from etl.cli.common import (
 )
 from etl.cli.completion import VARIABLE, Commands, completion_command
 from etl.cli.datasets import datasets_group
+from etl.cli.doctor import doctor_command
 from etl.cli.events import events_group
 from etl.cli.keys import keys_command
 from etl.cli.problems import problems_command
@@ -260,6 +261,9 @@ def verify_command(*, shows_all: bool, as_json: bool) -> None:
         print_lines(console, render.images_waiting(waiting))
     if any(not one.is_held for one in differences):
         sys.exit(EXIT_DIFFERENCES)
+
+
+commands.add_command(doctor_command)
 
 
 @commands.command("env")

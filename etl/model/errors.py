@@ -242,6 +242,10 @@ class ConfigurationError(EtlError):
     """A setting is missing or invalid, or this machine does not support it."""
 
 
+class NotificationsUnsupported(ConfigurationError):
+    """The object store does not support bucket notifications, or listening to them."""
+
+
 class DatabaseMisconfigured(ConfigurationError, DatabaseUnavailable):
     """PostgreSQL responds, but Bucketline cannot use the database of DATABASE_URL.
 

@@ -13,12 +13,9 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from minio.error import MinioException
-
 from etl.db import events, runs
 from etl.db.engine import connect, translating
 from etl.model.errors import (
-    ConfigurationError,
     DatabaseUnavailable,
     EtlError,
     ObjectStoreUnavailable,
@@ -30,12 +27,11 @@ from etl.runtime.logs import get_logger
 from etl.runtime.service import ServiceLoop, in_thread, stop_on_signals
 from etl.settings.values import duration_text
 from etl.storage.client import ObjectStore
-from etl.storage.notifications import EVENTS, is_unsupported
+from etl.storage.notifications import event_lines, open_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from minio import Minio
     from sqlalchemy import Engine
     from urllib3 import BaseHTTPResponse
 
@@ -236,46 +232,10 @@ class Listeners(ServiceLoop):
             )
 
 
-def open_events(
-    client: Minio, bucket: str, *, prefix: str = "", suffix: str = ""
-) -> BaseHTTPResponse:
-    """Return the open response with the bucket's events.
-
-    The client's own `listen_bucket_notification` would hide a lost connection.
-
-    Raises:  ConfigurationError when the store does not support listening; the client's errors.
-    """
-    query: dict[str, str | list[str] | tuple[str]] = {
-        "prefix": prefix,
-        "suffix": suffix,
-        "events": list(EVENTS),
-    }
-    try:
-        response = client._execute(  # noqa: SLF001
-            "GET", bucket, query_params=query, preload_content=False
-        )
-    except MinioException as error:
-        if is_unsupported(error):
-            raise _listening_unsupported(bucket) from error
-        raise
-    if "xml" in response.headers.get("Content-Type", ""):
-        response.close()  # a bucket listing: the store ignores parameters it does not support
-        raise _listening_unsupported(bucket)
-    return response
-
-
-def _listening_unsupported(bucket: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"The object store does not support listening to the events of {bucket}.",
-        hint="No change is lost: full runs find every change. Set EVENT_LISTEN=0 to stop trying to"
-        " listen. If the store can send events, name its targets in EVENT_ARNS.",
-    )
-
-
 def _read(response: BaseHTTPResponse, received: SimpleQueue[_Received]) -> None:
     """Queue every line. The store sends a blank line to show that the connection is alive."""
     try:
-        for line in response:
+        for line in event_lines(response):
             received.put(line)
     except Exception as error:  # noqa: BLE001 - raised where the queue is read
         received.put(error)

@@ -13,7 +13,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from etl.model.bucket_names import BUCKET_NAMES, is_bucket_name
 from etl.model.roles import Entry, parse_entries
 from etl.settings.values import (
+    Addressing,
     Duration,
+    Encryption,
     Options,
     Retention,
     SecretUrl,
@@ -52,6 +54,18 @@ class Settings(BaseSettings):
         default=None, description="URL of the S3 endpoint for clients; empty: S3_ENDPOINT"
     )
     s3_region: str = Field(default="us-east-1", description="region for signing requests")
+    s3_addressing: Addressing = Field(
+        default="auto", description="how buckets are addressed: path, virtual or auto"
+    )
+    s3_sse: Encryption | None = Field(
+        default=None, description="encryption of new objects: AES256, aws:kms or aws:kms:dsse"
+    )
+    s3_sse_kms_key_id: str | None = Field(
+        default=None, description="key of S3_SSE=aws:kms; empty: the store's own"
+    )
+    s3_requester_pays: bool = Field(
+        default=False, description="whether to pay for requests to others' buckets"
+    )
     source_bucket: str = Field(default="src-data", description="bucket with user CSVs and images")
     processed_bucket: str = Field(default="processed-data", description="bucket for output.csv")
     thumbnail_bucket: str = Field(default="thumbnails", description="bucket for thumbnails")
@@ -229,6 +243,13 @@ class Settings(BaseSettings):
         if match is None or not 0 < int(match[1] or 1) < _PORTS:
             raise ValueError("write only scheme, host and port, such as http://127.0.0.1:9000")
         return value.rstrip("/")
+
+    @field_validator("s3_sse_kms_key_id")
+    @classmethod
+    def _key_has_its_encryption(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and not str(info.data.get("s3_sse")).startswith("aws:kms"):
+            raise ValueError("it needs S3_SSE=aws:kms or aws:kms:dsse")
+        return value
 
     @field_validator("source_bucket", "processed_bucket", "thumbnail_bucket", "document_bucket")
     @classmethod

@@ -117,6 +117,10 @@ SecurityProtocol = Annotated[
 ]
 
 
+Addressing = Literal["auto", "path", "virtual"]
+Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
+
+
 def parse_sizes(value: object) -> object:
     """`256,64` as (256, 64); returns other types unchanged."""
     if not isinstance(value, str):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from obstore.store import S3Store
+
+if TYPE_CHECKING:
+    from etl.storage.endpoint import Endpoint
 
 
 @dataclass(frozen=True)
 class BulkStores:
     """Clients of one endpoint, created on first use; each keeps its connections."""
 
-    endpoint: str
-    access_key: str
-    secret_key: str
-    region: str
+    endpoint: Endpoint
     connect_timeout_seconds: float
     read_timeout_seconds: float
     _clients: dict[tuple[str, int], S3Store] = field(default_factory=dict)
@@ -29,14 +30,9 @@ class BulkStores:
     def _create(self, bucket: str, retries: int) -> S3Store:
         return S3Store(
             bucket,
-            config={
-                "endpoint": self.endpoint,
-                "access_key_id": self.access_key,
-                "secret_access_key": self.secret_key,
-                "region": self.region,
-            },
+            config=self.endpoint.bulk_config(bucket),
             client_options={
-                "allow_http": self.endpoint.startswith("http://"),
+                "allow_http": self.endpoint.url.startswith("http://"),
                 "connect_timeout": timedelta(seconds=self.connect_timeout_seconds),
                 "read_timeout": timedelta(seconds=self.read_timeout_seconds),
                 "timeout": timedelta(minutes=10),

@@ -7,30 +7,25 @@ obstore lists and fetches in bulk. minio does the rest, and handles the keys tha
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
-from urllib.parse import urlsplit
 
 import obstore
 import urllib3
-from minio import Minio
-from minio.credentials.credentials import Credentials
 from minio.error import S3Error
 from obstore.exceptions import InvalidPathError, NotFoundError
 
-from etl.model.errors import (
-    ConfigurationError,
-    ObjectChanged,
-    ObjectStoreUnavailable,
-    UnreadableObject,
-)
+from etl.model.errors import ObjectChanged, ObjectStoreUnavailable, UnreadableObject
 from etl.model.etags import bare_etag
 from etl.model.keys import is_csv_or_image
 from etl.model.values import SourceFile, SourceObject
 from etl.runtime.pools import map_ahead
 from etl.storage.bulk import BulkStores
 from etl.storage.bulk_lister import BulkLister
+from etl.storage.endpoint import Endpoint
 from etl.storage.exact_lister import ExactLister
 from etl.storage.listing import FIRST_PAGE_SIZES, BucketListing
+from etl.storage.order_trial import lists_in_byte_order
 from etl.storage.pace import Pace
 from etl.storage.put import SignedPut
 from etl.storage.store_errors import StoreErrors
@@ -39,6 +34,7 @@ from etl.storage.throttle import Throttle
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
 
+    from minio import Minio
     from obstore import GetOptions
     from obstore.store import S3Store
 
@@ -68,20 +64,23 @@ class ObjectStore:
     """
 
     def __init__(
-        self, settings: Settings, *, first_page_sizes: Sequence[int] = FIRST_PAGE_SIZES
+        self,
+        settings: Settings,
+        *,
+        first_page_sizes: Sequence[int] = FIRST_PAGE_SIZES,
+        read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
+        retries: int = RETRIES,
     ) -> None:
-        self._endpoint, self._access_key, self._secret_key = _credentials(settings)
-        self._region = settings.s3_region
+        self.endpoint = Endpoint.of(settings)
+        self._own_bucket = settings.document_bucket
         self._list_concurrency = settings.list_concurrency
         self.pace = Pace(settings.fetch_concurrency)
         self.throttle = Throttle(settings.fetch_concurrency)
-        errors = StoreErrors(self._endpoint, settings.buckets)
+        errors = StoreErrors(self.endpoint.url, settings.buckets, settings.s3_sse)
         self.translating, self.timings = errors.translating, errors.timings
-        self._minio = self._minio_client(READ_TIMEOUT_SECONDS, RETRIES)
-        self._bulk = BulkStores(
-            *(self._endpoint, self._access_key, self._secret_key, self._region),
-            *(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
-        )
+        self._read_timeout_seconds, self._retries = read_timeout_seconds, retries
+        self._minio = self.client_of(self.endpoint)
+        self._bulk = BulkStores(self.endpoint, CONNECT_TIMEOUT_SECONDS, read_timeout_seconds)
         self._exact = ExactLister(self._minio, self.translating)
         self._listing = BucketListing(
             self._exact, BulkLister(self._bulk_store, self.translating), first_page_sizes
@@ -92,19 +91,17 @@ class ObjectStore:
         """The client for single objects, with timeouts; wrap its calls in `translating`."""
         return self._minio
 
-    def signing_client(self, endpoint: str | None) -> Minio:
-        """A client that signs URLs for this address of the store, or for S3_ENDPOINT."""
-        return self._minio_client(READ_TIMEOUT_SECONDS, RETRIES, endpoint)
+    def client_of(self, endpoint: Endpoint) -> Minio:
+        """A client as `client`, for another address of the store or with other headers."""
+        return endpoint.client(_pool(self._read_timeout_seconds, self._retries))
 
     def probing_client(self) -> Minio:
         """A client with a timeout of 3 s and no retries."""
-        return self._minio_client(CHECK_TIMEOUT_SECONDS, 0)
+        return self.endpoint.client(_pool(CHECK_TIMEOUT_SECONDS, 0))
 
     def sender(self) -> SignedPut:
         """A client that streams single PUTs, with timeouts."""
-        credentials = Credentials(self._access_key, self._secret_key)
-        pool = _pool(READ_TIMEOUT_SECONDS, RETRIES)
-        return SignedPut(self._endpoint, credentials, self._region, pool)
+        return SignedPut(self.endpoint, _pool(self._read_timeout_seconds, self._retries))
 
     # -- whole buckets
 
@@ -165,15 +162,24 @@ class ObjectStore:
         Of the key ranges between the `split_points`, `ranges_at_once` are listed concurrently.
         `is_used` tells empty data and image objects from folder markers.
         """
-        return self._listing.pages(bucket, split_points, self.ranges_at_once(bucket), is_used)
+        points = list(split_points)
+        at_once = self.ranges_at_once(bucket) if points else 1
+        return self._listing.pages(bucket, points if at_once > 1 else (), at_once, is_used)
 
     def ranges_at_once(self, bucket: str) -> int:
         """How many key ranges of a bucket are listed concurrently; the first call asks the store.
 
-        LIST_CONCURRENCY, or several if the store is far away.
+        LIST_CONCURRENCY, or several if the store is far away; 1 if the store does not list in byte
+        order, because it would not be noticed that a range lacks keys.
         """
-        if self._list_concurrency is not None:
-            return self._list_concurrency
+        at_once = self._list_concurrency or self._ranges_by_distance(bucket)
+        return at_once if at_once == 1 or self._is_in_byte_order else 1
+
+    @cached_property
+    def _is_in_byte_order(self) -> bool:
+        return lists_in_byte_order(self._minio, self.translating, self._own_bucket)
+
+    def _ranges_by_distance(self, bucket: str) -> int:
         if not self.pace.is_known:
             begun = time.perf_counter()
             self.has_bucket(bucket)
@@ -323,21 +329,8 @@ class ObjectStore:
 
     # -- clients
 
-    def _minio_client(
-        self, read_timeout_seconds: float, retries: int, endpoint: str | None = None
-    ) -> Minio:
-        endpoint = endpoint or self._endpoint
-        return Minio(
-            urlsplit(endpoint).netloc,
-            self._access_key,
-            self._secret_key,
-            secure=endpoint.startswith("https://"),
-            region=self._region,
-            http_client=_pool(read_timeout_seconds, retries),
-        )
-
     def _bulk_store(self, bucket: str) -> S3Store:
-        return self._bulk.get(bucket, RETRIES)
+        return self._bulk.get(bucket, self._retries)
 
 
 def _pool(read_timeout_seconds: float, retries: int) -> urllib3.PoolManager:
@@ -353,15 +346,6 @@ def _pool(read_timeout_seconds: float, retries: int) -> urllib3.PoolManager:
         ),
         blocksize=BLOCK_BYTES,
     )
-
-
-def _credentials(settings: Settings) -> tuple[str, str, str]:
-    if not (settings.s3_endpoint and settings.s3_access_key and settings.s3_secret_key):
-        raise ConfigurationError(
-            "S3_ENDPOINT, S3_ACCESS_KEY and S3_SECRET_KEY must all be set.",
-            hint="Set all three, or none of them to use the embedded object store.",
-        )
-    return settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value()
 
 
 def always_replaced(source: SourceObject) -> UnreadableObject:

@@ -42,10 +42,13 @@ class Write(StrEnum):
 
 
 class ConditionalWrites:
-    """The conditional writes of one store, tested in `own_bucket`."""
+    """The conditional writes of one store, tested in `own_bucket`, below `own_prefix`."""
 
-    def __init__(self, store: ObjectStore, sender: SignedPut, own_bucket: str) -> None:
+    def __init__(
+        self, store: ObjectStore, sender: SignedPut, own_bucket: str, own_prefix: str = OWN_PREFIX
+    ) -> None:
         self._store = store
+        self._own_prefix = own_prefix
         self._sender = sender
         self._own_bucket = own_bucket
         self._supported: dict[Write, bool] = {}
@@ -65,10 +68,14 @@ class ConditionalWrites:
                 raise
             raise _failure(write, key) from error
 
-    def _require(self, write: Write) -> None:
+    def supports(self, write: Write) -> bool:
+        """Whether the store supports this kind of write."""
         if write not in self._supported:
             self._supported[write] = self._test(write)
-        if not self._supported[write]:
+        return self._supported[write]
+
+    def _require(self, write: Write) -> None:
+        if not self.supports(write):
             raise NotSupported(
                 f"The object store does not support {write}.",
                 hint="Send the request without the condition, after comparing the ETag from HEAD.",
@@ -76,7 +83,8 @@ class ConditionalWrites:
 
     def _test(self, write: Write) -> bool:
         """Whether the store writes if, and only if, the condition holds."""
-        key = f"{OWN_PREFIX}condition-{uuid4().hex}"  # other processes may test at the same time
+        # Other processes may test at the same time.
+        key = f"{self._own_prefix}condition-{uuid4().hex}"
         with self._store.translating("test a conditional write", self._own_bucket):
             try:
                 etag = bare_etag(self._put(key, {}))

@@ -1,7 +1,7 @@
-"""Subscriptions to bucket notifications: the notification configuration of an S3 store.
+"""Bucket notifications: subscriptions of targets, and a connection to listen.
 
-Only subscriptions that Bucketline created are changed, recognized by their ids. All others in the
-bucket's configuration stay unchanged.
+Subscriptions are the notification configuration of an S3 store. Only those that Bucketline created
+are changed, recognized by their ids. All others in the bucket's configuration stay unchanged.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from minio.notificationconfig import (
     SuffixFilterRule,
 )
 
-from etl.model.errors import ConfigurationError
+from etl.model.errors import ConfigurationError, NotificationsUnsupported
+from etl.model.keys import OWN_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from minio import Minio
+    from urllib3 import BaseHTTPResponse
 
     from etl.storage.client import ObjectStore
 
@@ -97,6 +101,20 @@ def subscribe(
         time.sleep(_RETRY_SECONDS)
 
 
+def keeps_subscriptions(store: ObjectStore, bucket: str) -> bool:
+    """Whether the store has notification targets: it rejects an unknown one, or keeps it.
+
+    Raises:  NotificationsUnsupported if it says that it has none.
+    """
+    config = _read(store, bucket)
+    trial = _made("arn:minio:sqs::bucketline-trial:webhook", OWN_FOLDER, "")
+    if not _write(store, bucket, config, [*config.queue_config_list, _entry(trial)]):
+        return True
+    is_kept = any(one.id == trial.id for one in subscriptions(store, bucket))
+    _write(store, bucket, config, config.queue_config_list)
+    return is_kept
+
+
 def subscriptions(store: ObjectStore, bucket: str) -> list[Subscription]:
     """All subscriptions of the bucket, including those that other programs created.
 
@@ -129,6 +147,55 @@ def unsubscribe(store: ObjectStore, bucket: str, arns: Sequence[str] = ()) -> li
     if gone:
         _write(store, bucket, config, kept)
     return gone
+
+
+def open_events(
+    client: Minio, bucket: str, *, prefix: str = "", suffix: str = ""
+) -> BaseHTTPResponse:
+    """Return the open response with the bucket's events.
+
+    The client's own `listen_bucket_notification` would hide a lost connection.
+
+    Raises:  NotificationsUnsupported if the store does not support it; the client's errors.
+    """
+    query: dict[str, str | list[str] | tuple[str]] = {
+        "prefix": prefix,
+        "suffix": suffix,
+        "events": list(EVENTS),
+    }
+    try:
+        response = client._execute(  # noqa: SLF001
+            "GET", bucket, query_params=query, preload_content=False
+        )
+    except MinioException as error:
+        if is_unsupported(error):
+            raise _listening_unsupported(bucket) from error
+        raise
+    if "xml" in response.headers.get("Content-Type", ""):
+        response.close()  # a bucket listing: the store ignores parameters it does not support
+        raise _listening_unsupported(bucket)
+    return response
+
+
+def event_lines(response: BaseHTTPResponse) -> Iterator[bytes]:
+    """The lines of open events as they arrive, among them the blank ones of an idle connection.
+
+    Iterating over the response would wait for 64 KB if a proxy has removed the chunks.
+    """
+    rest = b""
+    while content := response.read1():
+        *lines, rest = (rest + content).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
+
+
+def _listening_unsupported(bucket: str) -> NotificationsUnsupported:
+    return NotificationsUnsupported(
+        f"The object store does not support listening to the events of {bucket}.",
+        hint="No change is lost: full runs find every change. Set EVENT_LISTEN=0 to stop trying to"
+        " listen. If the store can send events, name its targets in EVENT_ARNS.",
+    )
 
 
 def is_unsupported(error: MinioException) -> bool:
@@ -193,8 +260,8 @@ def _translated(error: MinioException, bucket: str) -> Exception:
     return _unsupported(bucket) if is_unsupported(error) else error
 
 
-def _unsupported(bucket: str) -> ConfigurationError:
-    return ConfigurationError(
+def _unsupported(bucket: str) -> NotificationsUnsupported:
+    return NotificationsUnsupported(
         f"The object store does not support bucket notifications for {bucket}.",
         hint="Remove EVENT_ARNS. No change is lost, because full runs find every change.",
     )

@@ -112,7 +112,7 @@ class Objects:
     def __init__(self, store: ObjectStore, settings: Settings) -> None:
         self._store = store
         self._sender = store.sender()
-        self._signer = store.signing_client(settings.s3_public_endpoint)
+        self._signer = store.client_of(store.endpoint.at(settings.s3_public_endpoint))
         self._conditional = ConditionalWrites(store, self._sender, settings.document_bucket)
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
@@ -260,6 +260,7 @@ class Objects:
             key,
             expires=options.lifetime,
             response_headers=dict(options.response_headers),
+            extra_query_params=dict(self._store.endpoint.headers),
         )
         return url
 

@@ -18,7 +18,8 @@ SMALL_BYTES = 64 * 1024  # larger objects take their time even from a store next
 class Pace:
     """The number of requests at once; it rises with the shortest answer time.
 
-    At most `most` objects are fetched at once. Safe to share between threads: a lost answer only delays the rise.
+    At most `most` objects are fetched at once. Safe to share between threads: a lost answer only
+    delays the rise.
     """
 
     def __init__(self, most: int) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlunsplit
 from xml.etree.ElementTree import ParseError
 
+from minio.credentials.credentials import Credentials
 from minio.error import S3Error
 from minio.signer import sign_v4_s3
 from minio.time import to_amz_date
@@ -18,24 +19,22 @@ from minio.time import to_amz_date
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO
+    from urllib.parse import SplitResult
 
     import urllib3
-    from minio.credentials.credentials import Credentials
+
+    from etl.storage.endpoint import Endpoint
 
 LARGEST_PUT_BYTES = 5 * 1024**3  # S3's limit for one request
 _UNSIGNED = "UNSIGNED-PAYLOAD"
-_UNQUOTED = "/-_.~"
 
 
 class SignedPut:
     """Puts and removes objects at one endpoint, each in one request."""
 
-    def __init__(
-        self, endpoint: str, credentials: Credentials, region: str, http: urllib3.PoolManager
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, http: urllib3.PoolManager) -> None:
         self._endpoint = endpoint
-        self._credentials = credentials
-        self._region = region
+        self._credentials = Credentials(endpoint.access_key, endpoint.secret_key)
         self._http = http
 
     def put(
@@ -47,8 +46,8 @@ class SignedPut:
         """
         response = self._send(
             "PUT",
-            f"{bucket}/{quote(key, safe=_UNQUOTED)}",
-            {**headers, "Content-Length": str(size)},
+            self._endpoint.address(bucket, key),
+            {**headers, **self._endpoint.put_headers, "Content-Length": str(size)},
             body=body,
             retries=None if body.seekable() else False,  # False: keep the store's error response
         )
@@ -60,31 +59,33 @@ class SignedPut:
 
         Raises:  as `put`.
         """
-        _check(self._send("DELETE", f"{bucket}/{quote(key, safe=_UNQUOTED)}", headers), bucket, key)
+        _check(self._send("DELETE", self._endpoint.address(bucket, key), headers), bucket, key)
 
     def _send(
         self,
         method: str,
-        path: str,
+        address: SplitResult,
         headers: Mapping[str, str],
         *,
         body: IO[bytes] | None = None,
         retries: bool | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        url = f"{self._endpoint}/{path}"
-        signed = self._signed(method, url, headers)
+        signed = self._signed(method, address, headers)
+        url = urlunsplit(address)
         return self._http.request(method, url, body=body, headers=signed, retries=retries)
 
-    def _signed(self, method: str, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+    def _signed(
+        self, method: str, address: SplitResult, headers: Mapping[str, str]
+    ) -> dict[str, str]:
         now = datetime.now(UTC)
-        parts = urlsplit(url)
         return sign_v4_s3(
             method=method,
-            url=parts,
-            region=self._region,
+            url=address,
+            region=self._endpoint.region,
             headers={
                 **headers,
-                "Host": parts.netloc,
+                **self._endpoint.headers,
+                "Host": address.netloc,
                 "x-amz-content-sha256": _UNSIGNED,
                 "x-amz-date": to_amz_date(now),
             },

@@ -26,11 +26,17 @@ _ACCESS_DENIED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
 
 
 class StoreErrors:
-    """The errors of the store at one endpoint; `own_buckets` are those of the settings."""
+    """The errors of the store at one endpoint; `own_buckets` are those of the settings.
 
-    def __init__(self, endpoint: str, own_buckets: Collection[str] = ()) -> None:
+    `encryption` is S3_SSE, if it is set.
+    """
+
+    def __init__(
+        self, endpoint: str, own_buckets: Collection[str] = (), encryption: str | None = None
+    ) -> None:
         self._endpoint = endpoint
         self._own_buckets = own_buckets
+        self._encryption = encryption
         self.timings = Timings()
 
     @contextmanager
@@ -75,7 +81,18 @@ class StoreErrors:
             return self._missing(bucket or error.bucket_name or "?")
         if error.code in _ACCESS_DENIED:
             return self._denied(operation, key)
+        if self._encryption and operation.startswith("put ") and _is_of_encryption(error):
+            return self._not_encrypted(operation, error)
         return self._unavailable(operation, error)
+
+    def _not_encrypted(self, operation: str, error: S3Error) -> ConfigurationError:
+        return ConfigurationError(
+            f"The object store rejects S3_SSE={self._encryption}: could not {operation}:"
+            f" {error.code}.",
+            hint="Correct S3_SSE and S3_SSE_KMS_KEY_ID, or leave them empty. `./run.sh doctor"
+            " --store` tries whether the store encrypts.",
+            public_message=f"The object store does not encrypt: could not {operation}.",
+        )
 
     def _denied(self, operation: str, key: str | None) -> Exception:
         if key is not None:
@@ -101,6 +118,12 @@ class StoreErrors:
             public_message=f"The object store is not available: could not {operation}.",
             operation=operation,
         )
+
+
+def _is_of_encryption(error: S3Error) -> bool:
+    """Whether the store rejects the headers of encryption; vendors have their own codes."""
+    code = error.code or ""
+    return code == "NotImplemented" or "KMS" in code or "Encryption" in code
 
 
 def _innermost(error: BaseException) -> BaseException:

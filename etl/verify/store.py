@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from minio import Minio
@@ -16,11 +17,14 @@ from urllib3.exceptions import HTTPError
 
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable, UnreadableObject
 from etl.model.values import SourceObject
+from etl.settings.s3 import request_headers, virtual_hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from minio.credentials.credentials import Credentials
     from minio.datatypes import Object
+    from minio.helpers import DictType
 
     from etl.settings import Settings
 
@@ -49,7 +53,7 @@ def connect(settings: Settings) -> Minio:
         )
     scheme, _, host = settings.s3_endpoint.partition("://")
     secret = settings.s3_secret_key
-    return Minio(
+    client = _Client(
         host,
         access_key=settings.s3_access_key,
         secret_key=None if secret is None else secret.get_secret_value(),
@@ -60,6 +64,26 @@ def connect(settings: Settings) -> Minio:
             retries=Retry(3, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
         ),
     )
+    client.own_headers = request_headers(settings)
+    is_virtual = virtual_hosts(settings)
+    if is_virtual is not None:
+        client._base_url.virtual_style_flag = is_virtual  # noqa: SLF001
+    return client
+
+
+class _Client(Minio):
+    """A client that signs and sends more headers with every request."""
+
+    own_headers: Mapping[str, str] = MappingProxyType({})
+
+    def _build_headers(
+        self,
+        host: str,
+        headers: DictType | None = None,
+        body: bytes | None = None,
+        creds: Credentials | None = None,
+    ) -> tuple[DictType, datetime]:
+        return super()._build_headers(host, {**(headers or {}), **self.own_headers}, body, creds)
 
 
 def list_objects(client: Minio, bucket: str, prefix: str = "") -> Iterator[SourceObject]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
+pytestmark = pytest.mark.storage
+
 JSON = {"Content-Type": "application/json"}
 
 

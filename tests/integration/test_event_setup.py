@@ -9,19 +9,21 @@ from pydantic import SecretStr
 
 from etl.cli.arrivals import Arrivals, set_up_events
 from etl.model.errors import ConfigurationError
-from etl.services.listener import Listener, open_events
+from etl.services.listener import Listener
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.storage.notifications import subscribe, wanted
+from etl.storage.notifications import event_lines, open_events, subscribe, wanted
 from tests.conftest import TestBucket
+from tests.forwarding import recording
 from tests.notification_proxy import NOTIFICATION_REPLIES, without_notifications
+from tests.stores import NOTIFIES
 
 ARN = "arn:minio:sqs::1:webhook"
 URL = "http://127.0.0.1:5000"
 HOOK = f"{URL}/minio-event receives them"
 TOKEN = "sixteen letters or more"  # noqa: S105 - of servers of the tests' own
 
-pytestmark = pytest.mark.usefixtures("bucket")
+pytestmark = [pytest.mark.usefixtures("bucket"), pytest.mark.storage]
 
 
 def arranged(settings: Settings, *, is_ours: bool = False, **update: object) -> Arrivals:
@@ -75,11 +77,13 @@ def test_event_support_is_not_claimed_for_a_store_without_it(settings: Settings)
     assert "EVENT_LISTEN=1" not in sentence(settings, found)
 
 
+@pytest.mark.store(NOTIFIES)
 def test_event_support_of_a_store_is_offered(settings: Settings):
     found = arranged(settings)
     assert sentence(settings, found).endswith("To use events, set EVENT_LISTEN=1 or EVENT_ARNS.")
 
 
+@pytest.mark.store(NOTIFIES)
 @pytest.mark.parametrize("is_ours", [True, False])
 def test_listening_is_reported(settings: Settings, *, is_ours: bool):
     found = arranged(settings, is_ours=is_ours, event_listen=True)
@@ -102,12 +106,26 @@ def test_unavailable_store_is_warned_of_and_still_listened_to(settings: Settings
     assert "listens" in sentence(settings, found)
 
 
+@pytest.mark.store(NOTIFIES)
 def test_target_the_store_does_not_have_is_named(settings: Settings, store: ObjectStore):
     target = wanted(["arn:minio:sqs::nine:webhook"])
     with pytest.raises(ConfigurationError, match="rejects the target arn:minio:sqs::nine"):
         subscribe(store, settings.source_bucket, target, timeout_seconds=0)
 
 
+@pytest.mark.store(NOTIFIES)
+def test_events_arrive_one_by_one_through_a_proxy(settings: Settings, bucket: TestBucket):
+    """A proxy may send them without the chunks by which a client knows where one ends."""
+    with recording(settings) as proxy:
+        client = ObjectStore(proxy.settings).client
+        with closing(open_events(client, bucket.name)) as answer:
+            lines = event_lines(answer)
+            for key in ("1.csv", "2.csv"):
+                bucket.put(key, b"x")
+                assert any(key.encode() in line for line in lines)
+
+
+@pytest.mark.store(NOTIFIES)
 def test_events_of_a_real_store_can_be_opened(store: ObjectStore, bucket: TestBucket):
     with closing(open_events(store.probing_client(), bucket.name)) as answer:
         assert answer.status == 200

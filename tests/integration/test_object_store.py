@@ -10,16 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
-from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
+from etl.model.errors import ConfigurationError, ListingOutOfOrder, ObjectStoreUnavailable
 from etl.model.values import SourceObject, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.storage.exact_lister import ExactLister
 from etl.sync.manager import DataManager
 from etl.verify import verify
-from tests.conftest import TestBucket
+from tests.conftest import TestBucket, minio_client
+from tests.stores import IN_BYTE_ORDER, IN_FOLDER_ORDER, STORES, name_of_store
+
+pytestmark = pytest.mark.storage
 
 AWKWARD = [
     "a b.csv",
@@ -69,6 +72,7 @@ def listed(store: ObjectStore, bucket: TestBucket) -> list[str]:
     return [source.key for source in store.list_objects(bucket.name)]
 
 
+@pytest.mark.store(IN_BYTE_ORDER)
 def test_awkward_keys_are_listed_in_byte_order_and_fetched(store: ObjectStore, bucket: TestBucket):
     for key in AWKWARD:
         bucket.put(key, key)
@@ -110,6 +114,7 @@ def test_an_ordinary_bucket_is_listed_in_bulk(
     assert not called
 
 
+@pytest.mark.store(IN_BYTE_ORDER)
 def test_folder_markers_are_no_objects_and_break_no_order(store: ObjectStore, bucket: TestBucket):
     for key in ("dir/", "dir!.csv", "dir/x.csv", "1.csv/"):
         bucket.put(key, b"" if key.endswith("/") else b"x")
@@ -158,6 +163,7 @@ def in_stretches(settings: Settings, bucket: TestBucket, cuts: list[str]) -> lis
     return [row[0] for page in store.list_pages(bucket.name, cuts) for row in page.rows]
 
 
+@pytest.mark.store(IN_BYTE_ORDER)
 @given(st.sets(st.sampled_from(["", "a.csv", "m.csv", "m/4.csv", "m/n.csv", "mm", "zz", "~ \n"])))
 @hypothesis_settings(max_examples=30)
 def test_split_listing_yields_every_key_once_in_order(
@@ -171,6 +177,7 @@ def test_split_listing_yields_every_key_once_in_order(
     assert in_stretches(settings, bucket, sorted(cuts)) == keys
 
 
+@pytest.mark.store(IN_BYTE_ORDER)
 @pytest.mark.parametrize("awkward", [*BEYOND_OBSTORE, "m/.DS_Store\n.csv"])
 def test_unspellable_key_hides_no_other_in_a_split_listing(
     settings: Settings, bucket: TestBucket, awkward: str
@@ -184,7 +191,7 @@ def test_unspellable_key_hides_no_other_in_a_split_listing(
 def test_ignored_objects_are_counted_once_in_a_cut_listing(settings: Settings, bucket: TestBucket):
     for key in ("1.csv", "a/.DS_Store", "a/2.csv", "b/._2.csv", "b/3.csv", "dir/", "z.csv"):
         bucket.put(key, b"" if key.endswith("/") else b"x")
-    store = bulk_store_of(settings)
+    store = bulk_store_of(settings, list_concurrency=3)
     pages = list(store.list_pages(bucket.name, ["a/1.csv", "b/3.csv"]))
     assert [row[0] for page in pages for row in page.rows] == [
         "1.csv",
@@ -195,13 +202,15 @@ def test_ignored_objects_are_counted_once_in_a_cut_listing(settings: Settings, b
     assert sum(page.ignored for page in pages) == 3
 
 
+@pytest.mark.store(IN_BYTE_ORDER)
 def test_marker_out_of_order_is_counted_once_in_a_split_listing(
     settings: Settings, bucket: TestBucket
 ):
     for key in ("1.csv", "a-1.csv", "a-2.csv", "a/", "a0.csv", "b/._1", "b/._2"):
         bucket.put(key, b"" if key.endswith("/") else b"x")
     cuts = ["a-1.csv", "a-2.csv", "b.csv"]
-    pages = list(bulk_store_of(settings).list_pages(bucket.name, cuts))
+    store = bulk_store_of(settings, list_concurrency=3)
+    pages = list(store.list_pages(bucket.name, cuts))
     assert sum(len(page.rows) for page in pages) == 4
     assert sum(page.ignored for page in pages) == 3
 
@@ -243,6 +252,7 @@ def test_any_key_is_listed_as_it_was_uploaded(
     assert listed(bulk_store_of(settings), bucket) == by_bytes(keys)
 
 
+@pytest.mark.store(IN_BYTE_ORDER)
 def test_every_awkward_key_is_loaded(
     manager: DataManager, bucket: TestBucket, settings: Settings, engine: Engine
 ):
@@ -251,6 +261,41 @@ def test_every_awkward_key_is_loaded(
     assert manager.run(Trigger.CLI).counts.objects_added == len(AWKWARD) + len(BEYOND_OBSTORE)
     assert verify(settings, engine) == []
     assert manager.run(Trigger.CLI).counts.objects_changed == 0
+
+
+@pytest.mark.parametrize("list_concurrency", [1, 3])
+def test_ranges_are_listed_at_once_only_in_byte_order(
+    settings: Settings, bucket: TestBucket, list_concurrency: int
+):
+    """A range would lack keys that the store lists elsewhere, without a sign of it."""
+    at_once = bulk_store_of(settings, list_concurrency=list_concurrency).ranges_at_once(bucket.name)
+    is_in_byte_order = IN_BYTE_ORDER in STORES[name_of_store()]
+    assert at_once == (list_concurrency if is_in_byte_order else 1)
+    client = minio_client(settings)
+    assert list(client.list_objects(settings.document_bucket, recursive=True)) == []
+
+
+def test_ranges_are_not_listed_at_once_if_the_order_cannot_be_tried(
+    settings: Settings, bucket: TestBucket
+):
+    odd = settings.model_copy(update={"document_bucket": f"{settings.document_bucket}-x"})
+    assert bulk_store_of(odd, list_concurrency=3).ranges_at_once(bucket.name) == 1
+
+
+@pytest.mark.store(IN_FOLDER_ORDER)
+@pytest.mark.parametrize("list_concurrency", [1, 2])
+def test_run_over_keys_in_another_order_is_refused(
+    settings: Settings, bucket: TestBucket, engine: Engine, list_concurrency: int
+):
+    changed = settings.model_copy(update={"list_concurrency": list_concurrency})
+    manager = DataManager(changed, range_objects=1)
+    bucket.user("a/1.csv")
+    manager.run(Trigger.CLI)
+    bucket.user("a-1.csv")
+    with pytest.raises(ListingOutOfOrder, match=r"listed 'a-1.csv' after 'a/1.csv'"):
+        manager.run(Trigger.CLI)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM users")) == 1
 
 
 def test_object_replaced_after_listing_is_read_as_it_is_now(store: ObjectStore, bucket: TestBucket):

@@ -31,6 +31,7 @@ from etl.model.roles import Role, entry_for, new_key
 from etl.storage.objects import ObjectInfo, Objects
 from tests.conftest import minio_client
 from tests.processes import serving
+from tests.stores import FOLDERS_TAKE_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,6 +103,7 @@ def test_unlisted_bucket_is_unknown_and_read_only_not_written(
     assert client.post(f"{address}/presign", json={}).status_code == 200
 
 
+@pytest.mark.storage
 def test_buckets_are_created_and_removed(settings: Settings):
     name = f"new-{settings.source_bucket}"
     rights = f"{settings.source_bucket}:rw,{name}:rw,{settings.processed_bucket}:r"
@@ -137,6 +139,7 @@ def test_buckets_that_are_used_read_only_or_not_served_stay(settings: Settings):
 # -- listings
 
 
+@pytest.mark.storage
 def test_a_listing_shows_folders_or_with_recursive_every_object(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
@@ -159,6 +162,7 @@ def test_a_listing_shows_folders_or_with_recursive_every_object(
     assert [entry["key"] for entry in inside] == ["photos/1.png", "photos/2.png"]
 
 
+@pytest.mark.storage
 @pytest.mark.parametrize("recursive", ["true", "false"])
 def test_pages_put_together_are_the_whole_listing(
     client: FlaskClient, source: str, bucket: TestBucket, recursive: str
@@ -176,6 +180,7 @@ def test_pages_put_together_are_the_whole_listing(
     assert pages == whole
 
 
+@pytest.mark.storage
 def test_folders_stay_in_order_across_store_pages(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
@@ -187,6 +192,7 @@ def test_folders_stay_in_order_across_store_pages(
     assert names == sorted(names)
 
 
+@pytest.mark.storage
 def test_listing_spans_store_pages(client: FlaskClient, source: str, bucket: TestBucket):
     for number in range(1_203):
         bucket.put(f"{number:05}", "")
@@ -233,6 +239,7 @@ def test_unread_listing_is_cut_off():
         next(streaming.until_deadline(iter(["chunk"]), seconds=-1))
 
 
+@pytest.mark.storage
 def test_a_recursive_listing_shows_every_key_as_it_is(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
@@ -247,6 +254,7 @@ def test_a_recursive_listing_shows_every_key_as_it_is(
     assert [entry["key"] for entry in following] == [key for key in names if key > "Thumbs.db"]
 
 
+@pytest.mark.storage
 @pytest.mark.parametrize("recursive", ["true", "false"])
 def test_awkward_prefixes_list_matching_keys(
     client: FlaskClient, source: str, bucket: TestBucket, recursive: str
@@ -275,6 +283,7 @@ def test_awkward_prefixes_list_matching_keys(
 # -- uploads and downloads
 
 
+@pytest.mark.storage
 @hypothesis_settings(max_examples=25)
 @given(
     content=st.binary(max_size=5000),
@@ -323,6 +332,7 @@ def test_content_type_is_stored_or_guessed_and_metadata_returned(client: FlaskCl
     problem_of(large, 422)
 
 
+@pytest.mark.storage
 def test_a_form_uploads_several_files(client: FlaskClient, source: str, bucket: TestBucket):
     files = [(io.BytesIO(b"1"), "C:/fake/1.csv"), (io.BytesIO(b"22"), "2.png")]
     response = client.post(source, data={"prefix": "in/", "file": files})
@@ -345,6 +355,7 @@ def test_a_form_uploads_several_files(client: FlaskClient, source: str, bucket: 
     assert bucket.keys() == ["in/1.csv", "in/2.png", "x.csv"]
 
 
+@pytest.mark.storage
 @pytest.mark.parametrize(
     ("range_header", "status", "expected", "content_range"),
     [
@@ -374,6 +385,7 @@ def test_ranges(  # noqa: PLR0913, PLR0917
     assert answer.headers["Content-Length"] == str(len(expected))
 
 
+@pytest.mark.storage
 def test_range_past_the_end_is_a_416_with_the_size(client: FlaskClient, source: str):
     client.put(f"{source}/a", data=b"0123456789")
     answer = client.get(f"{source}/a", headers={"Range": "bytes=10-"})
@@ -384,6 +396,7 @@ def test_range_past_the_end_is_a_416_with_the_size(client: FlaskClient, source: 
         problem_of(client.get(f"{source}/empty", headers={"Range": range_header}), 416)
 
 
+@pytest.mark.storage
 def test_empty_object_is_downloaded_empty(client: FlaskClient, source: str):
     client.put(f"{source}/a", content_length=0)
     answer = client.get(f"{source}/a")
@@ -444,6 +457,7 @@ def test_active_content_is_sent_as_attachment(client: FlaskClient, source: str):
     assert saved.startswith("attachment")
 
 
+@pytest.mark.storage
 def test_missing_object_is_a_404(client: FlaskClient, source: str):
     for method in ("GET", "DELETE"):
         problem_of(client.open(f"{source}/none.csv", method=method), 404)
@@ -466,6 +480,7 @@ def test_a_key_that_some_client_would_misread_is_refused(
     assert bucket.keys() == []
 
 
+@pytest.mark.storage
 @pytest.mark.parametrize(
     "key", ["a\u00a0b", "1\u202fAM.png", "👨\u200d👩.t", "a\u0600", "\U0001fae8"]
 )
@@ -477,6 +492,8 @@ def test_a_key_may_hold_any_other_character(client: FlaskClient, source: str, ke
     assert client.delete(address).status_code == 204
 
 
+@pytest.mark.storage
+@pytest.mark.store(FOLDERS_TAKE_KEYS)
 def test_key_invalid_for_the_store_is_explained(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
@@ -506,6 +523,7 @@ def test_large_downloads_do_not_block_other_requests(settings: Settings):
     assert len(client.get(address).data) == 1_100_000
 
 
+@pytest.mark.storage
 @pytest.mark.parametrize("range_header", [None, "bytes=2-", "bytes=40-"])
 def test_a_download_overtaken_by_an_overwrite_is_of_one_version(
     app: APIFlask, bucket: TestBucket, settings: Settings, range_header: str | None
@@ -552,6 +570,7 @@ def presign(client: FlaskClient, address: str, **query: object) -> str:
     return str(response.get_json()["url"])
 
 
+@pytest.mark.storage
 def test_presigned_url_allows_only_its_method_and_object(client: FlaskClient, source: str):
     address = f"{source}/a%20b/c.csv"
     put = presign(client, address, method="PUT")

@@ -20,6 +20,7 @@ from etl.storage.conditional import OWN_PREFIX, Write
 from etl.storage.objects import ObjectInfo, Objects, Upload
 from tests.conditional_store import ConditionalStore, conditional_store
 from tests.conftest import minio_client
+from tests.stores import IGNORES_CONDITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 Table = list[tuple[dict[str, str], str]]
 
 PAST, FUTURE = "Sat, 01 Jan 2000 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
+pytestmark = pytest.mark.storage
+
 JSON = {"Content-Type": "application/json"}
 
 DONE, GUARDED, FAILED, REFUSED = "done", "done, or 501", "412", "501"
@@ -110,7 +113,9 @@ class Api:
     can_compare: bool
 
 
-@pytest.fixture(params=["embedded", "comparing"])
+@pytest.fixture(
+    params=[pytest.param("plain", marks=pytest.mark.store(IGNORES_CONDITIONS)), "comparing"]
+)
 def api(request: pytest.FixtureRequest, settings: Settings) -> Api:
     """An API over each kind of store."""
     can_compare = request.param == "comparing"
@@ -395,6 +400,7 @@ def upload(content: bytes) -> Upload:
     return Upload(io.BytesIO(content), len(content), "text/plain")
 
 
+@pytest.mark.store(IGNORES_CONDITIONS)
 def test_unsupported_conditions_are_not_sent_to_the_store(settings: Settings, bucket: TestBucket):
     bucket.put("a", "old")
     objects = Objects(ObjectStore(settings), settings)

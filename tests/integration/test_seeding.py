@@ -19,10 +19,14 @@ from etl.storage.folder import File, files_of
 from etl.storage.seed import SAMPLE, remove_sample, sample_files, seed
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket
+from tests.stores import FOLDERS_TAKE_KEYS, KEEPS_BACKSLASHES
+
+pytestmark = pytest.mark.storage
 
 HEADER = "first_name,last_name,birthts\n"
 
 
+@pytest.mark.store(KEEPS_BACKSLASHES)
 def test_every_byte_of_every_file_arrives(
     store: ObjectStore, settings: Settings, bucket: TestBucket, tmp_path: Path
 ):
@@ -133,6 +137,7 @@ def test_replacement_of_a_file_is_not_followed(
     assert bucket.keys() == ["file"]
 
 
+@pytest.mark.store(FOLDERS_TAKE_KEYS)
 def test_key_that_is_a_folder_in_the_store_is_named(
     store: ObjectStore, settings: Settings, bucket: TestBucket, tmp_path: Path
 ):

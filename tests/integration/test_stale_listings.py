@@ -16,6 +16,8 @@ from etl.sync.probe import stat_keys
 from etl.verify import verify
 from tests.conftest import TestBucket
 
+pytestmark = pytest.mark.storage
+
 HIDDEN = "2.csv"
 
 

@@ -13,12 +13,16 @@ from api.state import write_checks
 from etl.storage.client import ObjectStore
 from etl.storage.objects import PROBE_KEY
 from tests.conftest import minio_client, wait_until
+from tests.stores import FOLDERS_TAKE_KEYS
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
     from sqlalchemy import Engine
 
     from etl.settings import Settings
+
+
+pytestmark = pytest.mark.storage
 
 
 @pytest.fixture
@@ -85,6 +89,7 @@ def test_a_missing_bucket_is_named_and_its_return_noticed(settings: Settings):
     health(client, 200)
 
 
+@pytest.mark.store(FOLDERS_TAKE_KEYS)
 def test_bucket_that_rejects_writes_is_reported(settings: Settings):
     """The S3 credentials may read but not write."""
     app = create_app(settings)

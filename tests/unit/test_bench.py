@@ -311,7 +311,7 @@ def test_store_independent_scenarios_run_on_one_store():
 def test_missing_second_store_is_reported_and_nothing_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(seaweed, "PROGRAM", tmp_path / "weed")
+    monkeypatch.setattr(seaweed, "PROGRAMS", [tmp_path / "weed"])
     monkeypatch.setattr("bench.figures.RESULTS", tmp_path / "results")
     measure(QUICK, ["tiny"], [SEAWEEDFS])
     printed = capsys.readouterr()

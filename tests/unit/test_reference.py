@@ -17,7 +17,7 @@ from etl.settings import Settings
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 LAUNCHER = {
-    "test [ARGUMENTS]": {"--long"},
+    "test [ARGUMENTS]": {"--long", "--store"},
     "lint": set(),
     "bench": {"--quick", "--full"},
     "secrets": set(),

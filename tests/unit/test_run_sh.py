@@ -574,7 +574,7 @@ def test_ci_runs_every_step_and_fails_if_one_fails(project: Path):
     assert good.returncode == 0, good.stderr
     called = [line.split()[:2] for line in good.stdout.splitlines() if not line.startswith("==")]
     assert [" ".join(words).removesuffix(" -p") for words in called] == [
-        *("pytest", "ruff check", "ruff format", "mypy", "import-linter"),
+        *("pytest", "pytest", "ruff check", "ruff format", "mypy", "import-linter"),
         *("install pip==22.0.2", "install pip==23.0.1", "install pip", "wheel"),
     ]
     for failing in ({"TOOL_RESULT": "1"}, {"STEP_RESULT": "1"}):
