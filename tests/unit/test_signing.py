@@ -1,0 +1,48 @@
+"""Signed requests, compared with those of the AWS SDK, which only the emulator of SQS needs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etl.runtime.signing import Signer
+
+words = st.from_regex(r"\A[!-~]{1,30}\Z")
+moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1))  # noqa: DTZ001 - made UTC below
+
+
+@given(
+    method=st.sampled_from(["GET", "POST"]),
+    host=st.from_regex(r"\A[a-z0-9-]{1,20}(\.[a-z]{2,8}){0,3}(:[1-9][0-9]{0,3})?\Z"),
+    body=st.binary(max_size=200),
+    keys=st.tuples(words, words),
+    place=st.tuples(st.sampled_from(["sqs", "s3"]), st.from_regex(r"\A[a-z]{2}-[a-z]{4}-[1-9]\Z")),
+    target=words,
+    moment=moments,
+)
+def test_signature_is_that_of_the_aws_sdk(  # noqa: PLR0913, PLR0917 - the parts of a request
+    method: str,
+    host: str,
+    body: bytes,
+    keys: tuple[str, str],
+    place: tuple[str, str],
+    target: str,
+    moment: datetime,
+):
+    service, region = place
+    sent = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": target}
+    signer = Signer(service, region, *keys)
+    ours = signer.headers(method, host, moment.replace(tzinfo=UTC), body=body, headers=sent)
+    authorization = ours.pop("authorization")
+
+    request = AWSRequest(method, f"https://{host}/", headers=ours, data=body)
+    request.context["timestamp"] = ours["x-amz-date"]
+    sdk = SigV4Auth(Credentials(*keys), service, region)
+    signature = sdk.signature(sdk.string_to_sign(request, sdk.canonical_request(request)), request)
+    assert authorization.startswith(f"AWS4-HMAC-SHA256 Credential={keys[0]}/")
+    assert authorization.endswith(f"Signature={signature}")
