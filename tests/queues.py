@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -19,6 +18,7 @@ import urllib3
 from etl.runtime.signing import Signer
 from etl.settings import Settings
 from tests.processes import start
+from tests.server_paths import server
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -31,7 +31,7 @@ class Emulator:
     def __init__(self, log: Path) -> None:
         with log.open("wb") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", "0"],
+                [server("moto", "bin/moto_server"), "--host", "127.0.0.1", "--port", "0"],
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
@@ -83,7 +83,7 @@ class Emulator:
             body=body.encode(),
             headers={**headers, "content-type": content_type, "accept": "application/json"},
         )
-        response = urllib3.request("POST", self.url, body=body, headers=signed, timeout=30)
+        response = urllib3.request("POST", self.url, body=body, headers=signed, timeout=120)
         assert response.status == 200, response.data
         return json.loads(response.data) if response.data.startswith(b"{") else {}
 

@@ -1,8 +1,8 @@
 """Messages that contain bucket events: S3 notifications, alone or in the envelopes of AWS.
 
-S3 and MinIO send an object with `Records`, in which keys are form-encoded. SNS puts the text of that
-object into the `Message` of its own. EventBridge sends one event in a form of its own, and its keys
-are not encoded.
+S3 and MinIO send an object with `Records`, in which keys are form-encoded. SNS puts the text of
+that object into the `Message` of its own. EventBridge sends one event in a form of its own, and its
+keys are not encoded.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from etl.model.bucket_names import BUCKET_NAMES, is_bucket_name
 from etl.model.roles import Entry, parse_entries
-from etl.settings.queues import QueueUrl, TopicArns, VisibilityTimeout
+from etl.settings.queues import QueueUrl, TopicArns, VisibilityTimeout  # noqa: TC001 - of fields
 from etl.settings.values import (
     Duration,
     Options,

@@ -1,7 +1,7 @@
 """The consumer: the notifications of a queue into `bucket_event`.
 
-A message is deleted only after its events are stored, and the table stores a redelivered event once.
-So kills and outages neither lose nor duplicate events.
+A message is deleted only after its events are stored, and the table stores a redelivered event
+once. So kills and outages neither lose nor duplicate events.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Consumer(ServiceLoop):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self._engine: Engine = connect(settings, pool_size=1, checks_schema=True)
         self._queue = Queue(settings)
+        self._engine: Engine = connect(settings, pool_size=1, checks_schema=True)
         self._intake = Intake(self._engine, settings.source_bucket, _body, self._letter)
         self._hidden_seconds = settings.sqs_visibility_timeout.total_seconds()
         self._reconnect = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
