@@ -36,7 +36,7 @@ FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 15
 
 
-class Consumer(ServiceLoop):
+class QueueConsumer(ServiceLoop):
     """Receives messages and stores their events, until stop()."""
 
     def __init__(self, settings: Settings) -> None:
@@ -166,7 +166,7 @@ def _body(message: Message) -> bytes:
 
 def consume(settings: Settings) -> None:
     """Consume in this process until SIGTERM or SIGINT."""
-    consumer = Consumer(settings)
+    consumer = QueueConsumer(settings)
     with stop_on_signals(consumer.stop):
         log.info("consumer started", queue=settings.sqs_queue_url)
         try:
