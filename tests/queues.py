@@ -22,7 +22,7 @@ from tests.server_paths import server
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
-VISIBILITY_SECONDS = 2
+VISIBILITY_SECONDS = 4
 
 
 class Emulator:

@@ -17,10 +17,10 @@ from tests.conftest import wait_until
 from tests.envelopes import FORMS, TEST_MESSAGE, s3_notification
 from tests.queues import VISIBILITY_SECONDS, Emulator, StartReceiving, TestQueue
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 PAUSE_SECONDS = 0.25  # between two bursts of messages: the emulator takes few at a time
-# Long enough that SQS would deliver hidden messages again, twice.
-OUTAGE_SECONDS = 2 * VISIBILITY_SECONDS + 0.5
+# Long enough that SQS would deliver hidden messages again.
+OUTAGE_SECONDS = VISIBILITY_SECONDS + 1
 
 
 def keys(engine: Engine) -> list[str]:
@@ -89,14 +89,14 @@ def test_database_outage_keeps_messages_hidden_until_they_are_stored(
         through = url.set(port=relay.port).render_as_string(hide_password=False)
         consumer = receiving(settings.model_copy(update={"database_url": through}))
         queue.send([s3_notification("before.csv")])
-        wait_until(queue.is_empty)
+        wait_until(queue.is_empty, seconds=PATIENCE_SECONDS, pause=0.1)
         relay.cut()
         queue.send([s3_notification(f"{number}.csv") for number in range(8)])
         wait_until(lambda: "storing events failed" in consumer.log())
         time.sleep(OUTAGE_SECONDS)
         wait_until(lambda: queue.counts() == (0, 8))
         relay.restore()
-        wait_until(queue.is_empty, seconds=PATIENCE_SECONDS)
+        wait_until(queue.is_empty, seconds=PATIENCE_SECONDS, pause=0.2)
     assert count(engine) == 9
     assert len(consumer.log().splitlines()) < 6
 
@@ -110,14 +110,14 @@ def test_consumer_stopped_during_a_database_outage_returns_its_messages(
         through = url.set(port=relay.port).render_as_string(hide_password=False)
         consumer = receiving(slow.model_copy(update={"database_url": through}))
         queue.send([s3_notification("before.csv")])
-        wait_until(queue.is_empty)
+        wait_until(queue.is_empty, seconds=PATIENCE_SECONDS, pause=0.1)
         relay.cut()
         queue.send([s3_notification("1.csv"), s3_notification("2.csv")])
         wait_until(lambda: "storing events failed" in consumer.log())
         assert consumer.end() == 0
     assert queue.counts() == (2, 0)
     other = receiving(slow)
-    wait_until(queue.is_empty)
+    wait_until(queue.is_empty, seconds=PATIENCE_SECONDS, pause=0.1)
     assert sorted(keys(engine)) == ["1.csv", "2.csv", "before.csv"]
     assert other.end() == 0
 
@@ -136,7 +136,7 @@ def test_queue_outage_is_waited_for_with_few_log_lines(
     wait_until(lambda: "receiving messages failed" in consumer.log())
     relay.restore()
     queue.send([s3_notification("1.csv")])
-    wait_until(queue.is_empty, seconds=PATIENCE_SECONDS)
+    wait_until(queue.is_empty, seconds=PATIENCE_SECONDS, pause=0.2)
     relay.cut()
     queue.send([s3_notification("2.csv")])
     relay.restore()
@@ -177,7 +177,7 @@ def test_every_form_of_aws_is_stored_and_deleted(
     expected += [f"{form} {raw}+%.csv" for form in ("S3", "EventBridge") for raw in (False, True)]
     wait_until(lambda: count(engine) == len(expected))
     assert sorted(keys(engine)) == sorted(expected)
-    wait_until(queue.is_empty)
+    wait_until(queue.is_empty, seconds=PATIENCE_SECONDS, pause=0.1)
 
 
 def test_invalid_messages_become_dead_letters_and_delay_no_others(
@@ -186,7 +186,7 @@ def test_invalid_messages_become_dead_letters_and_delay_no_others(
     poison = [b"%PDF-1.7", b"[1, 2]", b"{}", b'{"Records": [{}]}', s3_notification("a\0b.csv")]
     queue.send([s3_notification("1.csv"), *poison, s3_notification("2.csv")])
     consumer = receiving(queue.settings(settings))
-    wait_until(queue.is_empty)
+    wait_until(queue.is_empty, seconds=PATIENCE_SECONDS, pause=0.1)
     assert sorted(keys(engine)) == ["1.csv", "2.csv"]
     with engine.connect() as connection:
         found = connection.execute(text("SELECT topic, reason, message FROM dead_letter")).all()
@@ -196,7 +196,7 @@ def test_invalid_messages_become_dead_letters_and_delay_no_others(
     assert "rejected messages" in consumer.log()
     queue.send([poison[0], s3_notification("3.csv")])
     wait_until(lambda: count(engine) == 3)
-    wait_until(queue.is_empty)
+    wait_until(queue.is_empty, seconds=PATIENCE_SECONDS, pause=0.1)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM dead_letter")) == len(poison) + 1
 
