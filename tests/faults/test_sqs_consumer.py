@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import Engine, make_url, text
@@ -18,7 +15,7 @@ from tests.envelopes import FORMS, TEST_MESSAGE, s3_notification
 from tests.queues import VISIBILITY_SECONDS, Emulator, StartReceiving, TestQueue
 
 PATIENCE_SECONDS = 120
-PAUSE_SECONDS = 0.25  # between two bursts of messages: the emulator takes few at a time
+BURST = 60  # messages: more than one request receives
 # Long enough that SQS would deliver hidden messages again.
 OUTAGE_SECONDS = VISIBILITY_SECONDS + 1
 
@@ -30,28 +27,6 @@ def keys(engine: Engine) -> list[str]:
 
 def count(engine: Engine) -> int:
     return len(keys(engine))
-
-
-@contextmanager
-def sending(queue: TestQueue) -> Iterator[list[str]]:
-    """Send notifications for the duration of the block, some twice; yields the keys sent so far."""
-    sent_keys: list[str] = []
-    over = threading.Event()
-
-    def send() -> None:
-        while not over.wait(PAUSE_SECONDS):
-            new = [f"{len(sent_keys) + number}.csv" for number in range(18)]
-            sent_keys.extend(new)
-            part = [s3_notification(key) for key in new]
-            queue.send([*part, *part[:2]])
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        yield sent_keys
-    finally:
-        over.set()
-        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -67,13 +42,17 @@ def test_consumer_killed_at_random_loses_and_repeats_no_event(  # noqa: PLR0913,
 ):
     settings = queue.settings(settings)
     rng = random.Random(seed)  # noqa: S311 - no secret hangs on it
-    with sending(queue) as sent_keys:
-        for _ in range(rounds):
-            before = count(engine)
-            consumer = receiving(settings)
-            wait_until(lambda: count(engine) > before, seconds=PATIENCE_SECONDS, pause=0.005)  # noqa: B023
-            time.sleep(rng.uniform(0, 0.2))  # it is to be killed at any instant
-            consumer.kill()
+    sent_keys: list[str] = []
+    for number in range(rounds):
+        new = [f"{number}-{each}.csv" for each in range(BURST)]
+        sent_keys += new
+        part = [s3_notification(key) for key in new]
+        queue.send([*part, *part[:5]])  # some twice
+        before = count(engine)
+        consumer = receiving(settings)
+        wait_until(lambda: count(engine) > before, seconds=PATIENCE_SECONDS, pause=0.005)  # noqa: B023
+        time.sleep(rng.uniform(0, 0.2))  # it is to be killed at any instant
+        consumer.kill()
     receiving(settings)
     wait_until(lambda: count(engine) >= len(sent_keys), seconds=PATIENCE_SECONDS)
     wait_until(queue.is_empty, seconds=PATIENCE_SECONDS, pause=0.2)
