@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bench.cost_model import Load
 from bench.stack import EMBEDDED, STORES
 
 
@@ -31,6 +32,7 @@ class Scale:
     listed_objects: int
     far_csvs: int
     far_rows: int
+    costs: Load
     kept_runs: int
     open_problems: int
 
@@ -64,6 +66,7 @@ QUICK = Scale(
     listed_objects=5_000,
     far_csvs=1_000,
     far_rows=300_000,
+    costs=Load(files=1_000, images=2_000, rows=100_000),
     kept_runs=1_000,
     open_problems=10_000,
 )
@@ -88,6 +91,7 @@ FULL = Scale(
     listed_objects=200_000,
     far_csvs=5_000,
     far_rows=15_000_000,
+    costs=Load(files=5_000, images=10_000, rows=500_000),
     kept_runs=10_000,
     open_problems=100_000,
 )
