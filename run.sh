@@ -222,27 +222,39 @@ ensure_tools() { ensure 'Bucketline and its test tools' $tools; }
 # shellcheck disable=SC2086
 has_tools() { is_installed $tools; }
 
-# The benchmark's baseline tools have a separate environment. They are not part of Bucketline: if
-# they cannot be installed, the benchmark runs without them and leaves their rows empty.
-install_baselines() {
-    say 'Installing the baseline tools of the benchmark into bench/.venv (once, a minute or two) …'
-    rm -rf bench/.venv
-    make_venv bench/.venv
-    if pip_in bench/.venv install --quiet --quiet --disable-pip-version-check \
-        --only-binary :all: --requirement bench/requirements.txt; then
-        cp bench/requirements.txt bench/.venv
+# The benchmark's baseline tools and the servers of tests have environments of their own. They are not
+# part of Bucketline: if they cannot be installed, their rows are empty, and their tests are skipped.
+
+# install_apart FOLDER WHAT WITHOUT: installs FOLDER/requirements.txt into FOLDER/.venv.
+install_apart() {
+    say "Installing $2 into $1/.venv (once, a minute or two) …"
+    rm -rf "$1/.venv"
+    make_venv "$1/.venv"
+    if pip_in "$1/.venv" install --quiet --quiet --disable-pip-version-check \
+        --only-binary :all: --requirement "$1/requirements.txt"; then
+        cp "$1/requirements.txt" "$1/.venv"
     else
-        rm -rf bench/.venv
-        say "Not installed; see pip's output above. Their rows will be empty."
+        rm -rf "$1/.venv"
+        say "Not installed; see pip's output above. $3"
     fi
 }
 
-ensure_baselines() {
-    if cmp -s bench/requirements.txt bench/.venv/requirements.txt; then return; fi
+# ensure_apart FOLDER WHAT WITHOUT
+ensure_apart() {
+    if cmp -s "$1/requirements.txt" "$1/.venv/requirements.txt"; then return; fi
     find_python
     hold_install_lock
-    if ! cmp -s bench/requirements.txt bench/.venv/requirements.txt; then install_baselines; fi
+    if ! cmp -s "$1/requirements.txt" "$1/.venv/requirements.txt"; then install_apart "$@"; fi
     exec 9>&-
+}
+
+ensure_baselines() {
+    ensure_apart bench 'the baseline tools of the benchmark' 'Their rows will be empty.'
+}
+
+ensure_servers() {
+    if [ ! -e tests/servers/requirements.txt ]; then return; fi
+    ensure_apart tests/servers 'the servers of the tests' 'Their tests will be skipped.'
 }
 
 # --- the commands ----------------------------------------------------------------------------
@@ -275,7 +287,10 @@ run_tests() {
         exit
     fi
     ensure_tools
-    if ! wants_help "$@"; then ensure_browser; fi
+    if ! wants_help "$@"; then
+        ensure_browser
+        ensure_servers
+    fi
     exec .venv/bin/python -m pytest -p tests.callers_paths -n auto --maxprocesses 4 --dist worksteal "$@"
 }
 

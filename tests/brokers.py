@@ -57,30 +57,14 @@ def notification(
     return json.dumps(whole).encode()
 
 
-class Brokers:
-    """Three brokers, and clients that send and read."""
+class BrokerClients:
+    """Clients that send to brokers and read from them."""
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert self._process.stdout
-        self.addresses = self._process.stdout.readline().decode().strip()
-        self._producer = Producer({"bootstrap.servers": self.addresses, "log_level": 0})
+    def __init__(self, addresses: str) -> None:
+        self.addresses = addresses
+        self._producer = Producer({"bootstrap.servers": addresses, "log_level": 0})
         self._offsets: dict[str, dict[tuple[int, int], bytes]] = {}
         self._turns = cycle(range(PARTITIONS))
-
-    def end(self) -> None:
-        """End the brokers, even if they hang."""
-        self._process.kill()
-        self._process.communicate()
-
-    def hang(self) -> None:
-        """Stop the brokers until resume()."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
 
     def send(self, topic: str, values: Iterable[bytes | None], **options: object) -> None:
         """Send the values and wait until the brokers have them.
@@ -155,6 +139,29 @@ class Brokers:
                 **further,
             }
         )
+
+
+class Brokers(BrokerClients):
+    """Three brokers in one process, and clients that send and read."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._process.stdout
+        super().__init__(self._process.stdout.readline().decode().strip())
+
+    def end(self) -> None:
+        """End the brokers, even if they hang."""
+        self._process.kill()
+        self._process.communicate()
+
+    def hang(self) -> None:
+        """Stop the brokers until resume()."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
 
 class Consuming:

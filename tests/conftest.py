@@ -35,6 +35,7 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from tests.brokers import Brokers, Consuming
+from tests.queues import Emulator, Receiving, StartReceiving, TestQueue
 from tests.stores import EMBEDDED, STORES, name_of_store, start_store, started_store
 
 if TYPE_CHECKING:
@@ -332,6 +333,34 @@ def consuming(tmp_path: Path) -> Iterator[Callable[[Settings], Consuming]]:
 
     def start(settings: Settings) -> Consuming:
         started.append(Consuming(settings, tmp_path / f"consumer-{len(started)}.log"))
+        return started[-1]
+
+    yield start
+    for consumer in started:
+        consumer.kill()
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """A server of SQS and SNS, for the worker's whole session."""
+    emulator = Emulator(tmp_path_factory.mktemp("emulator") / "log")
+    yield emulator
+    emulator.end()
+
+
+@pytest.fixture
+def queue(emulator: Emulator) -> TestQueue:
+    """An empty SQS queue."""
+    return emulator.queue()
+
+
+@pytest.fixture
+def receiving(tmp_path: Path) -> Iterator[StartReceiving]:
+    """A function that starts SQS consumers as processes; all are ended with the test."""
+    started: list[Receiving] = []
+
+    def start(settings: Settings) -> Receiving:
+        started.append(Receiving(settings, tmp_path / f"sqs-{len(started)}.log"))
         return started[-1]
 
     yield start

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api.http.pages import without_prefix
-from etl.db.events import MAX_BODY_BYTES as EVENT_BYTES
+from etl.db.event_messages import MAX_BODY_BYTES as EVENT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,18 +11,22 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from api.http import paging
 from api.http.errors import Refused
+from api.routes import sns_subscriptions
 from api.schemas.events import Events, EventsQuery, Taken
 from api.schemas.query import NoQuery
 from api.security.auth import needs, no_rate_limit, own_token_auth
 from api.security.webhook import has_token
 from api.spec import openapi
 from api.state.services import services
-from etl.db.events import NO_RUN, parse
+from etl.db.event_messages import parse
+from etl.db.events import NO_RUN
 from etl.db.tables import bucket_event
-from etl.model.errors import ConfigurationError
+from etl.model.errors import ConfigurationError, SubscriptionNotice
 from etl.model.roles import Role
 
 bp = APIBlueprint("events", __name__, tag="Events")
+
+_REALM = 'realm="minio-event"'
 
 
 @bp.post("/minio-event")
@@ -33,9 +37,13 @@ bp = APIBlueprint("events", __name__, tag="Events")
 def take_events(query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG001
     """Receive bucket notifications.
 
-    The body is a notification as S3 and MinIO send it: an object with a list of `Records`.
-    The response is sent after the commit, and duplicate events are ignored. `Authorization`
-    contains WEBHOOK_TOKEN, with or without `Bearer`.
+    The body is a notification as S3 and MinIO send it, an object with a list of `Records`; a
+    message of SNS that contains one; or an event of EventBridge. The response is sent after the
+    commit, and duplicate events are ignored. `Authorization` contains WEBHOOK_TOKEN, with or
+    without `Bearer`, or as the password of `Basic`.
+
+    SNS asks to confirm a subscription before it sends notifications. That is done for the topics
+    in SNS_TOPIC_ARNS. For others, the log has the command that confirms it.
     """
     if not has_token(request.headers.get("Authorization", ""), _tokens()):
         raise Refused(
@@ -43,9 +51,14 @@ def take_events(query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG001
             "wrong-webhook-token",
             "The token is missing or not valid.",
             "Send `Authorization: Bearer TOKEN` with the value of WEBHOOK_TOKEN.",
-            headers={"WWW-Authenticate": 'Bearer realm="minio-event"'},
+            # SNS sends its password only after a challenge, and reads the first one.
+            headers={"WWW-Authenticate": f"Basic {_REALM}, Bearer {_REALM}"},
         )
-    events = parse(request.get_data())
+    try:
+        events = parse(request.get_data())
+    except SubscriptionNotice as notice:
+        sns_subscriptions.answer(notice, services().settings.sns_topics)
+        events = []
     if events:
         services().event_commits.add(events)
     return {"status": "ok", "records": len(events)}

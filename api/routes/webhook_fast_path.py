@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from api.http.errors import MIMETYPE, RETRY_AFTER_SECONDS, problem_details
 from api.security.headers import SECURITY_HEADERS
 from api.security.webhook import has_token
-from etl.db.events import MAX_BODY_BYTES, parse
+from etl.db.event_messages import MAX_BODY_BYTES, parse
 from etl.model.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:

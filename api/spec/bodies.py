@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from etl.db.events import TEST_EVENTS
+from etl.db.event_messages import SNS_TYPES, TEST_EVENTS
 
 Json = dict[str, Any]
 
@@ -29,6 +29,34 @@ _TEST_MESSAGE: Json = {
     "type": "object",
     "properties": {"Event": {"type": "string", "enum": list(TEST_EVENTS)}},
     "required": ["Event"],
+}
+_SNS_MESSAGE: Json = {
+    "title": "SnsMessage",
+    "description": "A message of SNS: its text is a notification, or it concerns a subscription.",
+    "type": "object",
+    "properties": {
+        "Type": {"type": "string", "enum": list(SNS_TYPES)},
+        "TopicArn": {"type": "string"},
+        "Message": {"type": "string"},
+        "Token": {"type": "string"},
+    },
+    "required": ["Type", "TopicArn"],
+}
+_BRIDGE_EVENT: Json = {
+    "title": "EventBridgeEvent",
+    "type": "object",
+    "properties": {
+        "detail-type": {"type": "string", "examples": ["Object Created"]},
+        "time": {"type": "string"},
+        "detail": {
+            "type": "object",
+            "properties": {
+                "bucket": {"type": "object", "properties": {"name": {"type": "string"}}},
+                "object": {"type": "object", "properties": {"key": {"type": "string"}}},
+            },
+        },
+    },
+    "required": ["detail-type", "detail"],
 }
 
 # Form fields are always text; `type: string` would reject values that look like numbers.
@@ -84,11 +112,11 @@ REQUEST_BODIES: dict[tuple[str, str], Json] = {
         },
     },
     ("/minio-event", "post"): {
-        "description": "S3 event notifications in the format of MinIO's webhook.",
+        "description": "A notification of S3 or MinIO, alone or from SNS or EventBridge.",
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"anyOf": [_NOTIFICATION, _TEST_MESSAGE]},
+                "schema": {"anyOf": [_NOTIFICATION, _TEST_MESSAGE, _SNS_MESSAGE, _BRIDGE_EVENT]},
                 "example": {"Records": []},
             }
         },

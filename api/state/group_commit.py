@@ -17,7 +17,7 @@ from etl.model.errors import DatabaseUnavailable, TransientError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from etl.db.events import BucketEvent
+    from etl.db.event_messages import BucketEvent
 
     _Pending = tuple[Sequence[BucketEvent], Future[None]]
 

@@ -1,4 +1,4 @@
-"""`./run.sh events`: subscribe to the bucket's notifications, listen for them, consume Kafka."""
+"""`./run.sh events`: subscribe to the bucket's notifications, listen for them, consume queues."""
 
 from __future__ import annotations
 
@@ -108,6 +108,15 @@ def events_kafka_command() -> None:
 
     require_client()
     from etl.services.kafka.consumer import consume
+
+    with running_stack(quiet=False) as settings:
+        consume(settings)
+
+
+@events_group.command("sqs")
+def events_sqs_command() -> None:
+    """Consume the bucket's notifications from SQS until Ctrl-C."""
+    from etl.services.sqs.consumer import consume
 
     with running_stack(quiet=False) as settings:
         consume(settings)

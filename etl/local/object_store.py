@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from etl.local.ports import LOOPBACK, any_free_port
 from etl.local.processes import Launch, run
 from etl.local.server import Readiness, Service
-from etl.local.signing import list_buckets_headers
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable, TransientError
 from etl.runtime.files import last_lines, open_log, write_private
+from etl.runtime.signing import Signer
 
 if TYPE_CHECKING:
     from etl.local.credentials import Credentials
@@ -105,9 +105,8 @@ class EmbeddedObjectStore:
 
     def _headers(self, host: str) -> dict[str, str]:
         keys = self.credentials
-        return list_buckets_headers(
-            host, keys.s3_access_key, keys.s3_secret_key, self.region, datetime.now(UTC)
-        )
+        signer = Signer("s3", self.region, keys.s3_access_key, keys.s3_secret_key)
+        return signer.headers("GET", host, datetime.now(UTC))
 
     def _administer(self, *arguments: str) -> None:
         path = self.local_dir / "logs" / "object_store.log"

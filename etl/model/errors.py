@@ -2,7 +2,8 @@
 
 EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable,
-│                        KafkaUnavailable, ReceiverUnavailable, TemporaryFileFailed
+│                        KafkaUnavailable, QueueUnavailable, TopicUnavailable,
+│                        ReceiverUnavailable, TemporaryFileFailed
 ├─ SourceError           quarantine this object and continue: UnreadableObject,
 │                        RefusedObject; read it again: ObjectChanged; choose another key:
 │                        ObjectExists, KeyConflict, InvalidKey; upload it again: FilesNotUploaded
@@ -11,7 +12,8 @@ EtlError
 ├─ DatasetRefused        one dataset stays as it was; the run ends as DatasetsFailed and commits
 │                        the others
 ├─ RunCanceled           someone canceled the run, which changed nothing
-├─ WrongEvent            a message that is not a bucket notification; nothing was stored
+├─ WrongEvent            a message that is not a bucket notification; nothing was stored:
+│                        SubscriptionNotice
 ├─ AccountingMismatch    the run's counters do not add up; nothing was committed
 ├─ AlertRejected         the receiver of alerts, or its address, must be changed
 ├─ ServiceNotStarted     ends `up`
@@ -92,6 +94,18 @@ class KafkaUnavailable(TransientError):
     """No Kafka broker responded, or it did not accept a message."""
 
     hint = "Check that KAFKA_BOOTSTRAP_SERVERS is reachable and this user has access to the topics."
+
+
+class QueueUnavailable(TransientError):
+    """SQS did not respond, or asks to retry later."""
+
+    hint = "Check that the host in SQS_QUEUE_URL is reachable. SQS keeps the messages meanwhile."
+
+
+class TopicUnavailable(TransientError):
+    """SNS did not respond, or asks to retry later."""
+
+    hint = "Check that this machine can reach SNS. SNS sends its request for confirmation again."
 
 
 class ReceiverUnavailable(TransientError):
@@ -220,6 +234,24 @@ class WrongEvent(EtlError):
     """A message is not a bucket notification."""
 
     hint = "Send an S3 event notification: a JSON object with a list of Records."
+
+
+class SubscriptionNotice(WrongEvent):
+    """SNS asks to confirm a subscription to `topic`, or says that one ended.
+
+    `token` confirms the subscription; None for one that ended.
+    """
+
+    def __init__(self, message: str, *, topic: str, token: str | None = None) -> None:
+        hint = "If that was not intended, subscribe it again."
+        if token is not None:
+            hint = (
+                "To confirm it, run `aws sns confirm-subscription"
+                f" --topic-arn {topic} --token {token}`."
+            )
+        super().__init__(message, hint=hint)
+        self.topic = topic
+        self.token = token
 
 
 class AlertRejected(EtlError):

@@ -12,10 +12,13 @@ import logging
 import os
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+_MINUTE_SECONDS = 60
 
 
 class Logger:
@@ -50,6 +53,21 @@ class Logger:
 
         _set_up.complete()
         getattr(structlog.get_logger(self._name), method)(event, **values)
+
+
+class OncePerMinute:
+    """Limits each kind of message to one per minute, as during an outage with many retries."""
+
+    def __init__(self) -> None:
+        self._logged: dict[str, float] = {}
+
+    def is_due(self, kind: str) -> bool:
+        """Whether a message of this kind is to be logged; if so, the next minute begins."""
+        now = time.monotonic()
+        if now - self._logged.get(kind, -_MINUTE_SECONDS) < _MINUTE_SECONDS:
+            return False
+        self._logged[kind] = now
+        return True
 
 
 def get_logger(name: str) -> Logger:

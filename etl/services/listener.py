@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from etl.db import events, runs
+from etl.db import event_messages, events, runs
 from etl.db.engine import connect, translating
 from etl.model.errors import (
     DatabaseUnavailable,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from urllib3 import BaseHTTPResponse
 
-    from etl.db.events import BucketEvent
+    from etl.db.event_messages import BucketEvent
     from etl.settings import Settings
 
     # One line; the error that ended the response; None when it ended, or on stop().
@@ -251,7 +251,7 @@ def _queued(received: SimpleQueue[_Received]) -> Iterator[_Received]:
 
 def _events_of(line: bytes) -> list[BucketEvent]:
     try:
-        return events.parse(line, keys_are_quoted=False)
+        return event_messages.parse(line, keys_are_quoted=False)
     except WrongEvent as error:
         log.warning("discarded an invalid notification", reason=error.message)
         return []

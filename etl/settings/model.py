@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from etl.model.bucket_names import BUCKET_NAMES, is_bucket_name
 from etl.model.roles import Entry, parse_entries
+from etl.settings.queues import QueueUrl, TopicArns, VisibilityTimeout  # noqa: TC001 - of fields
 from etl.settings.values import (
     Addressing,
     Duration,
@@ -92,6 +93,10 @@ class Settings(BaseSettings):
     )
     webhook_token: SecretStr | None = Field(
         default=None, description="token that POST /minio-event requires; several comma-separated"
+    )
+    sns_topic_arns: TopicArns = Field(
+        default="",
+        description="SNS topics that may subscribe POST /minio-event, comma-separated",
     )
     list_concurrency: int | None = Field(
         default=None,
@@ -225,6 +230,14 @@ class Settings(BaseSettings):
     )
     kafka_options: Options = Field(
         default_factory=dict, description="additional options of librdkafka: name=value; name=value"
+    )
+
+    sqs_queue_url: QueueUrl | None = Field(
+        default=None, description="URL of the SQS queue with the store's notifications"
+    )
+    sqs_visibility_timeout: VisibilityTimeout = Field(
+        default=timedelta(minutes=1),
+        description="time after which SQS delivers a message again that was not stored",
     )
 
     @field_validator("otel_exporter_otlp_endpoint")
@@ -392,6 +405,11 @@ class Settings(BaseSettings):
     def arns(self) -> list[str]:
         """The notification targets in EVENT_ARNS."""
         return listed(self.event_arns)
+
+    @property
+    def sns_topics(self) -> list[str]:
+        """The topics in SNS_TOPIC_ARNS."""
+        return listed(self.sns_topic_arns)
 
     @property
     def buckets(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 from sqlalchemy import Engine, text
 
-from etl.services.kafka.letters import MAX_MESSAGE_BYTES
+from etl.db.dead_letters import MAX_MESSAGE_BYTES
 from etl.settings import Settings
 from tests.brokers import TOPIC, Brokers, Start, notification
 from tests.conftest import wait_until

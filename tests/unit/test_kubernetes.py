@@ -459,9 +459,10 @@ def test_monitor_scrapes_the_metrics_as_the_job_of_the_alert_rules(documented: l
     assert f"`{credentials['key']}` is a key" in HOW_TO.replace("\n", " ")
 
 
-def test_kafka_consumer_is_a_component(documented: list[Resource]):
-    consumer = containers(documented)["bucketline-kafka/consumer"]
-    assert list(lines_of(consumer)) == [["events", "kafka"]]
+@pytest.mark.parametrize("queue", ["kafka", "sqs"])
+def test_consumer_of_a_queue_is_a_component(queue: str, documented: list[Resource]):
+    consumer = containers(documented)[f"bucketline-{queue}/consumer"]
+    assert list(lines_of(consumer)) == [["events", queue]]
 
 
 # -- the how-to

@@ -563,6 +563,22 @@ def test_benchmark_report_needs_no_baseline_tool(benchmark: Path):
     assert not has_baseline_tool(benchmark)
 
 
+def test_servers_of_the_tests_are_installed_once_and_separately(own_installed: Path):
+    servers = own_installed / "tests/servers"
+    servers.mkdir(parents=True)
+    line = make_wheel(own_installed, "emulator", "1.0", {"emulator.py": ""})
+    (servers / "requirements.txt").write_text(line.partition(" --hash")[0] + "\n")
+    first = call(own_installed / "run.sh", "test")
+    assert "Installing the servers of the tests into tests/servers/.venv" in first.stderr
+    assert list(servers.glob(".venv/lib/*/site-packages/emulator.py"))
+    assert not list(own_installed.glob(".venv/lib/*/site-packages/emulator.py"))
+    assert call(own_installed / "run.sh", "test", PYTHON="/nonexistent/python3").stderr == ""
+    (servers / "requirements.txt").write_text("no-such-server==1.0\n")
+    without = call(own_installed / "run.sh", "test")
+    assert without.returncode == 0
+    assert "Their tests will be skipped" in without.stderr
+
+
 def test_ci_runs_every_step_and_fails_if_one_fails(project: Path):
     (project / ".ci").mkdir()
     shutil.copy(ROOT / ".ci/run", project / ".ci")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from etl.model.errors import ConfigurationError, KafkaUnavailable
-from etl.runtime.logs import get_logger
+from etl.runtime.logs import OncePerMinute, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,31 +23,16 @@ log = get_logger("etl.kafka")
 Headers = list[tuple[str, str | bytes | None]]
 
 SEND_SECONDS = 30
-LOG_EVERY_SECONDS = 60
 _CRITICAL = 2  # what librdkafka writes to standard error; error_cb receives its errors
 
 
-class ThrottledLog:
-    """Logs each kind of error at most once per minute.
-
-    During an outage the client retries, and reports an error, up to ten times per second.
-    """
-
-    def __init__(self) -> None:
-        self._logged: dict[str, float] = {}
+class ThrottledLog(OncePerMinute):
+    """Logs each kind of error of the client at most once per minute."""
 
     def log_error(self, error: KafkaError) -> None:
         """Log the client's error, unless one of its kind was logged in the last minute."""
         if self.is_due(error.name()):
             log.warning("Kafka client error; will retry", code=error.name(), reason=error.str())
-
-    def is_due(self, kind: str) -> bool:
-        """Whether an error of this kind is to be logged; if so, the next minute begins."""
-        now = time.monotonic()
-        if now - self._logged.get(kind, -LOG_EVERY_SECONDS) < LOG_EVERY_SECONDS:
-            return False
-        self._logged[kind] = now
-        return True
 
 
 def connection_options(settings: Settings, throttled: ThrottledLog) -> dict[str, Any]:

@@ -12,22 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
-from sqlalchemy.exc import DBAPIError
 
-from etl.db import events
-from etl.db.engine import connect, translating
-from etl.model.errors import KafkaUnavailable, TransientError, WrongEvent
+from etl.db.engine import connect
+from etl.model.errors import KafkaUnavailable, TransientError
 from etl.runtime.backoff import Backoff
 from etl.runtime.logs import get_logger
 from etl.runtime.service import ServiceLoop, stop_on_signals
-from etl.services.kafka import letters
+from etl.services.intake import Intake
 from etl.services.kafka.client import Sender, ThrottledLog, configuring, connection_options, reason
-from etl.services.kafka.letters import MAX_REASON_CHARACTERS, DeadLetter
+from etl.services.kafka.letters import KafkaLetter
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from etl.db.events import BucketEvent
     from etl.services.kafka.client import Headers
     from etl.settings import Settings
 
@@ -38,7 +35,6 @@ POLL_SECONDS = 0.5
 FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 15
 CLOSE_SECONDS = 10
-_INVALID_DATA = ("22", "54")  # SQLSTATE classes of data that PostgreSQL rejects
 
 
 class Consumer(ServiceLoop):
@@ -56,6 +52,13 @@ class Consumer(ServiceLoop):
         self._commit_failed = False
         self._dead_letter_topic = settings.kafka_dead_letter_topic
         self._sender = Sender(settings) if self._dead_letter_topic else None
+        self._intake = Intake(
+            self._engine,
+            settings.source_bucket,
+            _value,
+            _letter,
+            keeps_letters=self._sender is None,
+        )
         with configuring():
             self._client = Client(self._options())
 
@@ -135,33 +138,8 @@ class Consumer(ServiceLoop):
             log.info("resumed storing events")
 
     def _store(self, batch: list[Message]) -> None:
-        """Store the events of a batch; reject invalid messages, one by one if need be."""
-        try:
-            self._store_batch(batch)
-        except DBAPIError as error:
-            if not str(getattr(error.orig, "pgcode", "")).startswith(_INVALID_DATA):
-                raise
-            if len(batch) > 1:
-                for message in batch:
-                    self._store([message])
-            else:
-                self._store_parsed([], [_dead_letter(batch[0], str(error.orig))])
-
-    def _store_batch(self, batch: list[Message]) -> None:
-        valid: list[BucketEvent] = []
-        rejected: list[DeadLetter] = []
-        for message in batch:
-            try:
-                valid += _events_of(message)
-            except WrongEvent as error:
-                rejected.append(_dead_letter(message, error.message))
-        self._store_parsed(valid, rejected)
-
-    def _store_parsed(self, valid: list[BucketEvent], rejected: list[DeadLetter]) -> None:
-        with translating(), self._engine.begin() as connection:
-            events.store(connection, valid, source_bucket=self._settings.source_bucket)
-            if self._sender is None:
-                letters.store(connection, rejected)
+        """Store the events of a batch; send the letters of invalid messages to their topic."""
+        rejected = self._intake.store(batch)
         if rejected:
             first_reason = rejected[0].reason
             log.warning("rejected messages", count=len(rejected), first_reason=first_reason)
@@ -231,20 +209,17 @@ class Consumer(ServiceLoop):
             log.warning("closing timed out; uncommitted messages will be redelivered")
 
 
-def _events_of(message: Message) -> list[BucketEvent]:
-    value = message.value()
-    if value is None:
-        raise WrongEvent("The message is a tombstone: it has no value.")
-    return events.parse(value)
+def _value(message: Message) -> bytes | None:
+    return message.value()
 
 
-def _dead_letter(message: Message, why: str) -> DeadLetter:
+def _letter(message: Message, reason: str) -> KafkaLetter:
     topic, partition = _partition(message)
-    return DeadLetter(
+    return KafkaLetter(
         topic=topic,
         partition=partition,
         offset=message.offset() or 0,
-        reason=why[:MAX_REASON_CHARACTERS].replace("\0", ""),
+        reason=reason,
         key=message.key(),
         value=message.value(),
         headers=_headers(message),
