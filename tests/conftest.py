@@ -53,6 +53,11 @@ hypothesis_settings.load_profile("suite")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the long forms of the tests")
+    parser.addoption(
+        "--containers-in",
+        metavar="FOLDER",
+        help="also run tests/containers, with a Docker engine that keeps its data in FOLDER",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
