@@ -6,7 +6,6 @@ where the engine keeps its programs and images; .ci/containers gives it a tempor
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.containers.deployment import Deployment, copy_checkout
-from tests.containers.engine import Debian, Engine, obstacles
+from tests.containers.engine import Debian, Engine, require_engine
 from tests.containers.images import import_python, make_python, make_servers
 
 HERE = Path(__file__).parent
@@ -32,14 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def folder(request: pytest.FixtureRequest) -> Path:
     """The folder of --containers-in. Without what the engine needs, tests are skipped or fail."""
-    missing = obstacles()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        missing.append("the tests share one engine: pass -n 0")
-    if missing:
-        reason = f"containers cannot run here: {'; '.join(missing)}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    require_engine()
     given = Path(request.config.getoption("--containers-in")).resolve()
     given.mkdir(parents=True, exist_ok=True)
     return given
@@ -63,8 +55,11 @@ def engine(folder: Path) -> Iterator[Engine]:
 def deployment(engine: Engine, folder: Path) -> Iterator[Deployment]:
     """All containers, deployed and healthy, with the sample; at the end everything is removed."""
     checkout = copy_checkout(folder / "checkout")
-    make_servers(engine, checkout, folder / "stand-ins")
     deployment = Deployment(engine, checkout)
+    with ThreadPoolExecutor(1) as thread:
+        servers = thread.submit(make_servers, engine, checkout, folder / "stand-ins")
+        deployment.compose("build")
+        servers.result()
     deployment.remove_volumes()
     deployment.deploy()
     yield deployment

@@ -19,6 +19,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
 
+import pytest
+
 from tests.conftest import wait_until
 
 Answer = TypeVar("Answer")
@@ -38,6 +40,12 @@ ip link set lo up
 mount --bind "$0" /etc/resolv.conf
 while :; do sleep infinity & wait 2>/dev/null; done
 """
+# The networks of killed containers are kept by mounts, and would answer for their addresses.
+UNMOUNT = """
+while read -r _ path _; do
+    case $path in "$0"/*) printf '%s\\n' "$path" ;; esac
+done </proc/mounts | sort -r | xargs -r umount --lazy
+"""
 
 
 def obstacles() -> list[str]:
@@ -46,6 +54,19 @@ def obstacles() -> list[str]:
     found += [f"{tool} is not installed" for tool in TOOLS if not shutil.which(tool)]
     found += [f"{path} is missing" for path in (KEYRING, Path("/dev/net/tun")) if not path.exists()]
     return found
+
+
+def require_engine() -> None:
+    """Skip the test if the engine cannot run here, or fail it in continuous integration."""
+    missing = obstacles()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        missing.append("the tests share one engine: pass -n 0")
+    if not missing:
+        return
+    reason = f"containers cannot run here: {'; '.join(missing)}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def run(*command: str | Path, **options: object) -> str:
@@ -177,17 +198,17 @@ class Engine:
         """Stop dockerd as a service manager does. It stops its containers first."""
         if self._daemon.poll() is None:
             self.kill(int((self._run / "docker.pid").read_text()), signal.SIGTERM)
-            self._daemon.wait(60)
+            self._daemon.wait(120)
 
     def cut_power(self) -> None:
         """Kill dockerd and every process of its containers at once."""
         self.kill(-1, signal.SIGKILL)
-        self._daemon.wait(60)
+        self._daemon.wait(120)
+        self._enter(UNMOUNT, self.folder)
 
     def kill(self, process: int, how: signal.Signals) -> None:
         """Send a signal to a process by its number inside, or with -1 to all but the first."""
-        script = f"kill -{how.value} -- {process}"
-        run("nsenter", f"--target={self.init}", "--mount", "--pid", "bash", "-c", script)
+        self._enter(f"kill -{how.value} -- {process}")
 
     def run(self, *words: str | Path, **options: object) -> str:
         """Run docker and return its output."""
@@ -196,6 +217,11 @@ class Engine:
     def inside(self, function: Callable[..., Answer], *arguments: object) -> Answer:
         """Call the function in the thread that is in the engine's network."""
         return self._thread.submit(function, *arguments).result()
+
+    def _enter(self, script: str, *arguments: Path) -> None:
+        """Run a script as a process inside."""
+        inside = ("nsenter", f"--target={self.init}", "--mount", "--pid")
+        run(*inside, "bash", "-c", script, *arguments)
 
     def _answers(self) -> bool:
         assert self._daemon.poll() is None, (self.folder / "dockerd.log").read_text()[-4000:]
