@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bench.cost_model import Load
 from bench.stack import EMBEDDED, STORES
 
 
@@ -29,6 +30,9 @@ class Scale:
     burst_puts: int
     transfer_megabytes: int
     listed_objects: int
+    far_csvs: int
+    far_rows: int
+    costs: Load
     kept_runs: int
     open_problems: int
 
@@ -60,6 +64,9 @@ QUICK = Scale(
     burst_puts=500,
     transfer_megabytes=200,
     listed_objects=5_000,
+    far_csvs=1_000,
+    far_rows=300_000,
+    costs=Load(files=1_000, images=2_000, rows=100_000),
     kept_runs=1_000,
     open_problems=10_000,
 )
@@ -82,6 +89,9 @@ FULL = Scale(
     burst_puts=2_000,
     transfer_megabytes=2_000,
     listed_objects=200_000,
+    far_csvs=5_000,
+    far_rows=15_000_000,
+    costs=Load(files=5_000, images=10_000, rows=500_000),
     kept_runs=10_000,
     open_problems=100_000,
 )

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.big import big
+from bench.costs import costs
 from bench.event_latency import events
+from bench.far import far
 from bench.growth import growth
 from bench.orders import checks, orders
 from bench.readings import readings
@@ -54,6 +56,8 @@ SCENARIOS = {
     "serving": Scenario(reading, 0.4, 4),
     "growth": Scenario(growth, 0.6, 30),
     "events": Scenario(events, 0.6, 1.5),
+    "far": Scenario(far, 1.5, 20),
+    "costs": Scenario(costs, 1.5, 8),
     "transfers": Scenario(transfers, 0.5, 12),
     "thumbnails": Scenario(thumbnails, 0.5, 2),
     "ui": Scenario(ui, 0.8, 3),
