@@ -59,6 +59,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--store", choices=list(STORES), default=EMBEDDED, help="the object store of the tests"
     )
+    parser.addoption(
+        "--containers-in",
+        metavar="FOLDER",
+        help="also run tests/containers, with a Docker engine that keeps its data in FOLDER",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -99,7 +99,9 @@ def test_all_services_but_the_one_shots_restart():
 def test_every_volume_is_declared_and_mounted():
     mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", [])]
     named = {re.sub(r"\$\{\w+:-(\w+)\}", r"\1", mount).partition(":")[0] for mount in mounts}
-    assert named == set(COMPOSE["volumes"])
+    files = {name for name in named if name.startswith("./")}
+    assert named - files == set(COMPOSE["volumes"])
+    assert all((ROOT / file).is_file() for file in files)
     assert "database:/var/lib/postgresql" in mounts
 
 
@@ -233,7 +235,8 @@ def test_image_runs_as_an_unprivileged_numeric_user():
 def test_copied_files_exist_and_are_not_docker_ignored():
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = [line.removeprefix("!") for line in lines if line.startswith("!")]
-    sources = [source for words in arguments("COPY") for source in words[:-1]]
+    copied = [words for words in arguments("COPY") if not words[0].startswith("--from=")]
+    sources = [source for words in copied for source in words[:-1]]
     assert sources
     for source in sources:
         assert (ROOT / source).exists()
@@ -241,14 +244,15 @@ def test_copied_files_exist_and_are_not_docker_ignored():
 
 
 def test_the_image_installs_the_runtime_lock_by_hash():
-    (install,) = [words for words in COMMANDS if words[:4] == ["python", "-m", "pip", "install"]]
+    pip = ["python", "-m", "pip", "--python", "/opt/venv/bin/python"]
+    (install,) = [words for words in COMMANDS if words[: len(pip) + 1] == [*pip, "install"]]
     assert {"--require-hashes", "--no-deps"} <= set(install)
-    assert options(install, "--requirement") == [
+    assert [Path(lock).name for lock in options(install, "--requirement")] == [
         "requirements.lock",
         "requirements-kafka.lock",
         "requirements-otel.lock",
     ]
-    assert ["python", "-m", "pip", "check"] in COMMANDS
+    assert [*pip, "check"] in COMMANDS
     assert not [word for _, words in DOCKERFILE for word in words if "requirements-dev" in word]
 
 
@@ -266,7 +270,7 @@ def test_bucket_is_subscribed_to_the_configured_kafka_target():
 
 def test_kafka_profile_is_complete_and_optional():
     profiled = {name for name, service in SERVICES.items() if "profiles" in service}
-    assert profiled == {"kafka", "topic", "consumer"}
+    assert profiled - {"pgadmin"} == {"kafka", "topic", "consumer"}
     for name in set(SERVICES) - profiled:
         assert not set(SERVICES[name].get("depends_on", {})) & profiled
 
@@ -293,3 +297,18 @@ def test_compose_sets_every_kafka_setting_to_its_default():
             variable = name.upper()
             default = "" if field.default_factory else field.default or ""
             assert environment[variable] == f"${{{variable}:-{default}}}"
+
+
+def test_pgadmin_is_optional_and_has_the_server_and_its_password():
+    pgadmin, database = SERVICES["pgadmin"], SERVICES["database"]["environment"]
+    assert pgadmin["profiles"] == ["pgadmin"]
+    assert pgadmin["ports"] == [f"127.0.0.1:5050:{pgadmin['environment']['PGADMIN_LISTEN_PORT']}"]
+    (file,) = [mount.split(":")[0] for mount in pgadmin["volumes"]]
+    ((_, server),) = json.loads((ROOT / file).read_text())["Servers"].items()
+    assert (server["Host"], server["Port"]) == ("database", 5432)
+    assert server["Username"] == database["POSTGRES_USER"]
+    assert server["MaintenanceDB"] == database["POSTGRES_DB"]
+    printed = server["PasswordExecCommand"].removeprefix("printenv ")
+    assert pgadmin["environment"][printed] == database["POSTGRES_PASSWORD"]
+    allowed = pgadmin["environment"]["PGADMIN_CONFIG_ENABLE_SERVER_PASS_EXEC_CMD"]
+    assert allowed == "True"
