@@ -63,13 +63,6 @@ def make_servers(engine: Engine, checkout: Path, folder: Path) -> None:
         engine.run("build", "--quiet", "--target", target, "--tag", tag, folder)
 
 
-def make_pgadmin(engine: Engine, checkout: Path, folder: Path) -> None:
-    """Build the image of pgAdmin from the package of the same version."""
-    tag = image_of("pgadmin", checkout)
-    version = f"VERSION={tag.partition(':')[2]}"
-    engine.run("build", "--target", "pgadmin", "--build-arg", version, "--tag", tag, folder)
-
-
 def image_of(service: str, checkout: Path) -> str:
     """The name of a service's image in docker-compose.yml."""
     composed = yaml.safe_load((checkout / "docker-compose.yml").read_text())
