@@ -582,7 +582,7 @@ def test_servers_of_the_tests_are_installed_once_and_separately(own_installed: P
 def test_ci_runs_every_step_and_fails_if_one_fails(project: Path):
     (project / ".ci").mkdir()
     shutil.copy(ROOT / ".ci/run", project / ".ci")
-    for name in ("install", "wheel"):
+    for name in ("install", "wheel", "containers"):
         stub = project / ".ci" / name
         stub.write_text('#!/bin/sh\necho "${0##*/} $*"\nexit "${STEP_RESULT:-0}"\n')
         stub.chmod(0o755)
@@ -591,7 +591,7 @@ def test_ci_runs_every_step_and_fails_if_one_fails(project: Path):
     called = [line.split()[:2] for line in good.stdout.splitlines() if not line.startswith("==")]
     assert [" ".join(words).removesuffix(" -p") for words in called] == [
         *("pytest", "pytest", "ruff check", "ruff format", "mypy", "import-linter"),
-        *("install pip==22.0.2", "install pip==23.0.1", "install pip", "wheel"),
+        *("install pip==22.0.2", "install pip==23.0.1", "install pip", "wheel", "containers"),
     ]
     for failing in ({"TOOL_RESULT": "1"}, {"STEP_RESULT": "1"}):
         bad = call(project / ".ci/run", **failing)
