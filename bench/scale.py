@@ -31,6 +31,9 @@ class Scale:
     listed_objects: int
     kept_runs: int
     open_problems: int
+    worker_csvs: int
+    worker_rows: int
+    worker_readings: int
 
     def at_most(self, repeats: int) -> Scale:
         """The same size with at most this number of repetitions."""
@@ -62,6 +65,9 @@ QUICK = Scale(
     listed_objects=5_000,
     kept_runs=1_000,
     open_problems=10_000,
+    worker_csvs=12_000,
+    worker_rows=400_000,
+    worker_readings=500_000,
 )
 FULL = Scale(
     "full",
@@ -84,4 +90,7 @@ FULL = Scale(
     listed_objects=200_000,
     kept_runs=10_000,
     open_problems=100_000,
+    worker_csvs=50_000,
+    worker_rows=15_000_000,  # 500 MB
+    worker_readings=5_000_000,
 )

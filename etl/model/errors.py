@@ -2,7 +2,8 @@
 
 EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable,
-│                        KafkaUnavailable, ReceiverUnavailable, TemporaryFileFailed
+│                        KafkaUnavailable, DaskUnavailable, ReceiverUnavailable,
+│                        TemporaryFileFailed
 ├─ SourceError           quarantine this object and continue: UnreadableObject,
 │                        RefusedObject; read it again: ObjectChanged; choose another key:
 │                        ObjectExists, KeyConflict, InvalidKey; upload it again: FilesNotUploaded
@@ -92,6 +93,15 @@ class KafkaUnavailable(TransientError):
     """No Kafka broker responded, or it did not accept a message."""
 
     hint = "Check that KAFKA_BOOTSTRAP_SERVERS is reachable and this user has access to the topics."
+
+
+class DaskUnavailable(TransientError):
+    """The Dask scheduler did not respond, or has no workers."""
+
+    hint = (
+        "Check that DASK_SCHEDULER is reachable and has workers. The next run retries; nothing is"
+        " lost."
+    )
 
 
 class ReceiverUnavailable(TransientError):

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from etl.model.bucket_names import BUCKET_NAMES, is_bucket_name
 from etl.model.roles import Entry, parse_entries
 from etl.settings.values import (
+    DaskAddress,
     Duration,
     Options,
     Retention,
@@ -87,6 +88,9 @@ class Settings(BaseSettings):
         ge=1,
         le=256,
         description="maximum objects to fetch at once; reduced while the store is overloaded",
+    )
+    dask_scheduler: DaskAddress | None = Field(
+        default=None, description="address of a Dask scheduler, or local; empty: read in threads"
     )
     publish_interval: Duration = Field(
         default=timedelta(seconds=60),

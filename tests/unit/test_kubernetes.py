@@ -464,6 +464,27 @@ def test_kafka_consumer_is_a_component(documented: list[Resource]):
     assert list(lines_of(consumer)) == [["events", "kafka"]]
 
 
+def test_dask_is_a_component_that_runs_use(documented: list[Resource]):
+    found = containers(documented)
+    scheduler = found["bucketline-dask/dask-scheduler"]
+    worker = found["bucketline-dask-worker/dask-worker"]
+    assert scheduler["command"] == ["dask", "scheduler"]
+    assert worker["command"] == ["dask", "worker"]
+    (service,) = (
+        one
+        for one in of_kind(documented, "Service").values()
+        if one["metadata"]["name"] == "bucketline-dask"
+    )
+    address = f"tcp://bucketline-dask:{service['spec']['ports'][0]['port']}"
+    assert worker["args"][0] == address
+    (settings,) = (
+        one["data"]
+        for one in of_kind(documented, "ConfigMap").values()
+        if "DASK_SCHEDULER" in one["data"]
+    )
+    assert settings["DASK_SCHEDULER"] == address
+
+
 # -- the how-to
 
 
