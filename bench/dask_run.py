@@ -16,7 +16,7 @@ from etl.settings import read_settings
 from etl.settings.declared import file_datasets
 from etl.storage.client import ObjectStore
 from etl.sync import stream as _loaded  # noqa: F401 - as a scheduler has before its runs
-from etl.sync.executor import executor_of
+from etl.sync.dask import executor_of
 from etl.sync.manager import DataManager
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from etl.model.values import Change
-    from etl.settings import Settings
     from etl.storage.client import ObjectStore
     from etl.sync.batch import Batch
     from etl.sync.declared import Declared
@@ -84,18 +83,3 @@ def finishing(executor: Executor, run: CurrentRun) -> Iterator[None]:
     finally:
         with suppress(DatabaseUnavailable), translating():
             executor.finish(run)
-
-
-def executor_of(settings: Settings, store: ObjectStore) -> Executor:
-    """The executor for these settings.
-
-    Raises:  ConfigurationError when Dask is asked for and not installed.
-    """
-    if settings.dask_scheduler is None:
-        return Threads(store)
-    from etl.sync.dask import require_dask  # noqa: PLC0415 - an extra
-
-    require_dask()
-    from etl.sync.dask.coordinator import DaskWorkers  # noqa: PLC0415
-
-    return DaskWorkers(settings, store)

@@ -26,7 +26,8 @@ from etl.storage.listing import RANGE_OBJECTS
 from etl.sync import buckets, declared, handling, publish, staging_tables, tracing
 from etl.sync.columns import add_new_columns
 from etl.sync.commit import commit, preview
-from etl.sync.executor import BucketWork, Threads, executor_of, finishing
+from etl.sync.dask import executor_of
+from etl.sync.executor import BucketWork, Threads, finishing
 from etl.sync.find import Finder
 from etl.sync.merge import THRESHOLDS, Thresholds
 from etl.sync.preview import Previewed

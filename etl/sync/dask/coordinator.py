@@ -18,7 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from etl.model.dataset import UnknownColumns
-from etl.model.errors import DatabaseUnavailable
+from etl.model.errors import DatabaseUnavailable, TransientError
 from etl.runtime.logs import get_logger
 from etl.sync import batch as batches
 from etl.sync import stream
@@ -26,7 +26,7 @@ from etl.sync.dask.cluster import Cluster
 from etl.sync.dask.task import (
     BatchTask,
     ReadingTask,
-    UnreachableServers,
+    TaskFailed,
     pickled,
     read_batch,
 )
@@ -253,12 +253,14 @@ class _Flight:
             return
         if isinstance(error, ImportError):
             raise not_installed("A Dask worker") from error
-        if not isinstance(error, UnreachableServers):
+        if not isinstance(error, TaskFailed):
             raise error
-        log.warning("reading a batch elsewhere", batch=number, reason=error.cause.message)
+        if not isinstance(error.error, TransientError):
+            raise error.error or RuntimeError(f"Reading failed on {error.worker}: {error.text}")
+        log.warning("reading a batch elsewhere", batch=number, reason=error.error.message)
         self._avoided.add(error.worker)
         if one.tries >= MOST_TRIES or self._avoided >= self._cluster.workers:
-            raise error.cause
+            raise error.error
         one.tries += 1
         self._submit(number)
 

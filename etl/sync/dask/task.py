@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import time
+import traceback
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from distributed import get_worker
 
 from etl.db.engine import connect, translating
-from etl.model.errors import TransientError
+from etl.model.errors import EtlError
 from etl.model.routing import Router
 from etl.read.rows.layout import AddedColumns
 from etl.storage.client import ObjectStore
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from etl.read.limits import ExpansionLimits
     from etl.settings import Settings
 
+MOST_TEXT = 4_000  # characters of a bug's traceback
 _SETTINGS_KEPT = 4  # of different installations that use the same workers
 # Secrets that workers do not need.
 _LEFT_OUT = ("api_keys", "webhook_token", "alert_url", "alert_secret", "kafka_sasl_password")
@@ -79,12 +81,16 @@ class BatchTask:
         return f"<batch {self.number} of run {self.of.run_id}: {len(self.changes)} objects>"
 
 
-class UnreachableServers(Exception):
-    """A worker that does not reach the store or the database; another one may."""
+class TaskFailed(Exception):
+    """A batch that a worker could not read: with the expected `error`, or the text of a bug.
 
-    def __init__(self, worker: str, cause: TransientError) -> None:
-        super().__init__(worker, cause)
-        self.worker, self.cause = worker, cause
+    Dask's client never learns of an exception whose traceback it cannot unpickle, so this has none
+    of the original one.
+    """
+
+    def __init__(self, worker: str, error: EtlError | None, text: str) -> None:
+        super().__init__(worker, error, text)
+        self.worker, self.error, self.text = worker, error, text
 
 
 def pickled(settings: Settings) -> bytes:
@@ -95,18 +101,24 @@ def pickled(settings: Settings) -> bytes:
 def read_batch(task: BatchTask) -> ReadBatch:
     """Fetch, check and stage the batch, unless another attempt has; return what was staged.
 
-    Raises:  LookupError when the run has given the batch up; ConfigurationError when the versions
-             differ; UnreachableServers.
+    Raises:  TaskFailed.
     """
     worker = get_worker().address
-    check_versions(task.of.versions, versions(), "The Dask worker", worker)
     try:
+        check_versions(task.of.versions, versions(), "The Dask worker", worker)
         return _read(task)
-    except TransientError as error:
-        raise UnreachableServers(worker, error) from error
+    except EtlError as error:
+        failed = TaskFailed(worker, error, "")
+    except Exception:  # noqa: BLE001 - the run raises it
+        failed = TaskFailed(worker, None, traceback.format_exc()[-MOST_TEXT:])
+    raise failed
 
 
 def _read(task: BatchTask) -> ReadBatch:
+    """As `read_batch`.
+
+    Raises:  LookupError when the run has given the batch up; as `stream.read_changes`.
+    """
     engine, store = _services(task.of.settings)
     tables = RunTables(task.of.run_id, task.of.in_successor)
     with translating(), engine.connect() as connection:
