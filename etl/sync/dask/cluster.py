@@ -26,7 +26,7 @@ _RETRY_SECONDS = 1.0
 _LOOK_SECONDS = 2.0  # between two looks at the workers
 
 
-class Cluster:
+class DaskCluster:
     """A Dask scheduler with its workers. Not safe to share between threads."""
 
     def __init__(self, address: str) -> None:

@@ -22,7 +22,7 @@ from etl.model.errors import DatabaseUnavailable, TransientError
 from etl.runtime.logs import get_logger
 from etl.sync import batch as batches
 from etl.sync import stream
-from etl.sync.dask.cluster import Cluster
+from etl.sync.dask.cluster import DaskCluster
 from etl.sync.dask.task import (
     BatchTask,
     ReadingTask,
@@ -75,7 +75,7 @@ class DaskWorkers:
     def __init__(self, settings: Settings, store: ObjectStore) -> None:
         self.cost = ReadingCost()
         self._settings, self._store = settings, store
-        self._cluster = Cluster(str(settings.dask_scheduler))
+        self._cluster = DaskCluster(str(settings.dask_scheduler))
 
     def read(self, work: BucketWork) -> Iterator[Batch | ReadBatch]:
         """As Executor."""
@@ -137,7 +137,7 @@ class _Sent:
 class _Flight:
     """The batches of one bucket that workers read."""
 
-    def __init__(self, work: BucketWork, cluster: Cluster, settings: Settings) -> None:
+    def __init__(self, work: BucketWork, cluster: DaskCluster, settings: Settings) -> None:
         self._run, self._reading, self._cluster = work.run, work.reading, cluster
         self._tables = _tables(work.run)
         self._names = self._create_tables(work, settings.source_bucket)
