@@ -35,6 +35,8 @@ from etl.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pydantic import SecretStr
+
     from bench.scale import Scale
     from bench.stack import Stack
 
@@ -63,7 +65,7 @@ class Timing:
         return (self.seen - self.acknowledged) * 1000
 
 
-class _Up:
+class Up:
     """A running `up`: its store, its API and its database."""
 
     def __init__(self, settings: Settings, url: str) -> None:
@@ -81,36 +83,42 @@ class _Up:
         )
 
     def put(self, user_id: str, birthts: int) -> None:
+        """Put the CSV of one user."""
         content = f"first_name,last_name,birthts\nAnn,Lee,{birthts}\n".encode()
         key, body = f"{user_id}.csv", io.BytesIO(content)
         self._store.put_object(self.settings.source_bucket, key, body, len(content))
 
     def put_many(self, prefix: str, count: int) -> None:
+        """Put many users concurrently."""
         with ThreadPoolExecutor(PUTS_AT_ONCE) as pool:
             list(pool.map(lambda number: self.put(f"{prefix}{number:05}", number), range(count)))
 
     def ask(self, method: str, path: str) -> Any:  # noqa: ANN401 - whatever the API says
+        """The decoded answer of the API."""
         self._connection.request(method, path)
         return json.loads(self._connection.getresponse().read())
 
     def has_run(self) -> bool:
+        """Whether a run has succeeded."""
         return any(run["state"] == "succeeded" for run in self.ask("GET", "/runs")["runs"])
 
     def seen(self, user_id: str) -> int | None:
+        """The birthts that the API serves for a user; None if there is none."""
         found = self.ask("GET", f"/data/{user_id}").get("birthts")
         return None if found is None else int(found)
 
     def count(self) -> int:
+        """The number of users that the API serves."""
         return int(self.ask("GET", "/stats")["count"])
 
 
 def events(_stack: Stack, scale: Scale) -> Iterator[Figure]:
     """Measure single puts one after the other, and a burst compared with a full run."""
-    with _up() as up:
+    with starting_up() as up:
         yield from _singles(up, scale.event_puts)
         say(f"a burst of {scale.burst_puts} puts, with events and without")
         notified = _burst(up, scale)
-    with _up(EVENT_LISTEN="0") as up:
+    with starting_up(EVENT_LISTEN="0") as up:
         requested = _burst_with_request(up, scale)
     yield figure(
         SCENARIO,
@@ -123,9 +131,8 @@ def events(_stack: Stack, scale: Scale) -> Iterator[Figure]:
     )
 
 
-def _singles(up: _Up, count: int) -> Iterator[Figure]:
-    say(f"{count} single puts")
-    timings = [_single(up, number) for number in range(count)]
+def _singles(up: Up, count: int) -> Iterator[Figure]:
+    timings = singles(up, count)
     taken = [timing.ms for timing in timings]
     what = f"{count} puts, from acknowledgement to GET /data/<id>"
     yield figure(
@@ -148,7 +155,13 @@ def _singles(up: _Up, count: int) -> Iterator[Figure]:
         yield figure(SCENARIO, f"of which: {name}", "ms", samples)
 
 
-def _single(up: _Up, number: int) -> Timing:
+def singles(up: Up, count: int) -> list[Timing]:
+    """Put users one after the other, and wait for each."""
+    say(f"{count} single puts")
+    return [_single(up, number) for number in range(count)]
+
+
+def _single(up: Up, number: int) -> Timing:
     user_id = f"single{number % 20}"
     up.put(user_id, number)
     acknowledged = time.time()
@@ -156,7 +169,7 @@ def _single(up: _Up, number: int) -> Timing:
     return Timing(f"{user_id}.csv", acknowledged, time.time())
 
 
-def _steps(up: _Up, timings: list[Timing]) -> dict[str, list[float]]:
+def _steps(up: Up, timings: list[Timing]) -> dict[str, list[float]]:
     """Milliseconds of each step of each put, from the times in the database."""
     steps: dict[str, list[float]] = {}
     with database(up.settings) as connection, connection.cursor() as cursor:
@@ -193,7 +206,7 @@ ORDER BY event.id LIMIT 1
 """
 
 
-def _burst(up: _Up, scale: Scale) -> list[float]:
+def _burst(up: Up, scale: Scale) -> list[float]:
     """Seconds from the first put to the last value served, each time."""
     return [
         _seconds(partial(_put_and_see, up, f"notified{turn}-", scale.burst_puts))
@@ -201,7 +214,7 @@ def _burst(up: _Up, scale: Scale) -> list[float]:
     ]
 
 
-def _burst_with_request(up: _Up, scale: Scale) -> list[float]:
+def _burst_with_request(up: Up, scale: Scale) -> list[float]:
     """The same with a run requested after the last put."""
     return [
         _seconds(partial(_put_and_run, up, f"requested{turn}-", scale.burst_puts))
@@ -209,13 +222,13 @@ def _burst_with_request(up: _Up, scale: Scale) -> list[float]:
     ]
 
 
-def _put_and_see(up: _Up, prefix: str, count: int) -> None:
+def _put_and_see(up: Up, prefix: str, count: int) -> None:
     wanted = up.count() + count
     up.put_many(prefix, count)
     _await(lambda: up.count() == wanted, pause_seconds=0.02)
 
 
-def _put_and_run(up: _Up, prefix: str, count: int) -> None:
+def _put_and_run(up: Up, prefix: str, count: int) -> None:
     wanted = up.count() + count
     up.put_many(prefix, count)
     run = up.ask("POST", f"/data?wait={PATIENCE_SECONDS}")
@@ -238,8 +251,13 @@ def _await(condition: Callable[[], bool], *, pause_seconds: float = LOOK_SECONDS
 
 
 @contextmanager
-def _up(**further: str) -> Iterator[_Up]:
-    """`up` in a separate process with servers of its own, stopped after the block."""
+def starting_up(database_url: SecretStr | None = None, **further: str) -> Iterator[Up]:
+    """`up` in a separate process with servers of its own, stopped after the block.
+
+    The database is its own as well unless it is given.
+    """
+    given = {"database_url": database_url} if database_url else {}
+    further |= {name.upper(): value.get_secret_value() for name, value in given.items()}
     folder = Path(tempfile.mkdtemp(prefix="bucketline-events-"))
     folder.chmod(0o755)  # for PostgreSQL's unprivileged account, as root
     process = subprocess.Popen(
@@ -249,7 +267,7 @@ def _up(**further: str) -> Iterator[_Up]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield _found(folder, process)
+        yield _found(_settings(folder, **given), process)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(STOP_SECONDS)
@@ -257,22 +275,22 @@ def _up(**further: str) -> Iterator[_Up]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _found(folder: Path, process: subprocess.Popen[bytes]) -> _Up:
-    url_file = folder / "api.url"
+def _found(given: Settings, process: subprocess.Popen[bytes]) -> Up:
+    url_file = given.local_dir / "api.url"
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        settings = local.recorded(_settings(folder))
+        settings = local.recorded(given)
         if settings is not None and url_file.exists():
-            up = _Up(settings, url_file.read_text("utf-8").strip())
+            up = Up(settings, url_file.read_text("utf-8").strip())
             _await(up.has_run)
             return up
         time.sleep(0.1)
     raise RuntimeError("`up` did not start")
 
 
-def _settings(folder: Path) -> Settings:
+def _settings(folder: Path, **given: SecretStr) -> Settings:
     values = {name: spec.get_default() for name, spec in Settings.model_fields.items()}
-    return Settings.model_construct(**values | {"local_dir": folder})
+    return Settings.model_construct(**values | given | {"local_dir": folder})
 
 
 def _environment(folder: Path) -> dict[str, str]:

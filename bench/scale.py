@@ -29,6 +29,8 @@ class Scale:
     burst_puts: int
     transfer_megabytes: int
     listed_objects: int
+    far_csvs: int
+    far_rows: int
     kept_runs: int
     open_problems: int
     worker_csvs: int
@@ -63,6 +65,8 @@ QUICK = Scale(
     burst_puts=500,
     transfer_megabytes=200,
     listed_objects=5_000,
+    far_csvs=1_000,
+    far_rows=300_000,
     kept_runs=1_000,
     open_problems=10_000,
     worker_csvs=12_000,
@@ -88,6 +92,8 @@ FULL = Scale(
     burst_puts=2_000,
     transfer_megabytes=2_000,
     listed_objects=200_000,
+    far_csvs=5_000,
+    far_rows=15_000_000,
     kept_runs=10_000,
     open_problems=100_000,
     worker_csvs=50_000,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.big import big
 from bench.event_latency import events
+from bench.far import far
 from bench.growth import growth
 from bench.orders import checks, orders
 from bench.readings import readings
@@ -55,6 +56,7 @@ SCENARIOS = {
     "serving": Scenario(reading, 0.4, 4),
     "growth": Scenario(growth, 0.6, 30),
     "events": Scenario(events, 0.6, 1.5),
+    "far": Scenario(far, 1.5, 20),
     "transfers": Scenario(transfers, 0.5, 12),
     "thumbnails": Scenario(thumbnails, 0.5, 2),
     "ui": Scenario(ui, 0.8, 3),

@@ -1,17 +1,11 @@
-"""Proxies in front of a real object store: one that delays, and one that injects faults.
+"""A proxy in front of a real object store that injects faults.
 
-The first forwards bytes after a delay, like a distant store. The second speaks HTTP and answers
-some requests itself, like a store that throttles or hangs.
+It speaks HTTP and answers some requests itself, like a store that throttles or hangs.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import subprocess
-import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -20,95 +14,6 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 from etl.settings import Settings
-from tests.processes import ROOT
-
-# -- delayed
-
-
-class _End(asyncio.Protocol):
-    """One end of a delayed connection, which forwards received bytes to the other after the delay.
-
-    The number of bytes in transit is unlimited, so the delay does not reduce the bandwidth.
-    """
-
-    def __init__(self, delay: float) -> None:
-        self.other: _End | None = None
-        self._delay = delay
-        self.transport: asyncio.Transport | None = None
-        self._in_transit = deque[bytes]()
-        self._early = deque[bytes]()  # received before the other end existed
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        if self.other is None:
-            self._early.append(data)
-            return
-        self._in_transit.append(data)
-        asyncio.get_running_loop().call_later(self._delay, self._deliver)
-
-    def join(self, other: _End) -> None:
-        self.other = other
-        while self._early:
-            self.data_received(self._early.popleft())
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        self.data_received(b"")
-
-    def _deliver(self) -> None:
-        data = self._in_transit.popleft()  # in order, even if two arrived at once
-        if self.other is None or self.other.transport is None:
-            return
-        if data:
-            self.other.transport.write(data)
-        else:
-            self.other.transport.close()
-
-
-class _Entry(_End):
-    """The client's end; the other connects one round trip later, as after a handshake."""
-
-    def __init__(self, delay: float, port: int) -> None:
-        super().__init__(delay)
-        self._port = port
-        self._connecting: asyncio.Task[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._connecting = asyncio.get_running_loop().create_task(self._connect())
-
-    async def _connect(self) -> None:
-        await asyncio.sleep(2 * self._delay)
-        loop = asyncio.get_running_loop()
-        _, exit_ = await loop.create_connection(lambda: _End(self._delay), "127.0.0.1", self._port)
-        exit_.join(self)
-        self.join(exit_)
-
-
-async def _delay(port: int, delay: float) -> None:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Entry(delay, port), "127.0.0.1", 0, backlog=1024)
-    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
-    sys.stdout.flush()
-    await loop.run_in_executor(None, sys.stdin.read)  # until the process that started it ends
-    os._exit(0)
-
-
-@contextmanager
-def delayed_store(settings: Settings, seconds_each_way: float) -> Iterator[Settings]:
-    """Settings with a delayed object store; the proxy runs in its own process."""
-    command = [sys.executable, "-m", "tests.proxies", _port(settings), str(seconds_each_way)]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout
-            yield _at(settings, int(process.stdout.readline()))
-        finally:
-            process.kill()
 
 
 def _port(settings: Settings) -> str:
@@ -199,7 +104,3 @@ def faulty(settings: Settings, fault: Callable[[str], Fault]) -> Iterator[Settin
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-if __name__ == "__main__":
-    asyncio.run(_delay(int(sys.argv[1]), float(sys.argv[2])))

@@ -14,11 +14,11 @@ relation `{read.key}`, of the first of two relations that has it `{read|stored.k
 - `attached_count`: how many of them are not null
 - `prefer`: the order by the preferred value
 
-Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire`, `--:delete`, `--:unsorted` and
-`--:compared` begin lines that only some datasets and merges have, `--:attachments` begins lines
-repeated for each attachment; `--:end` ends them. In the lines of an attachment, `{attachment}` is
-its column as a string, `{attached}` its relation and `{live.attachment_id}` the text that its
-images are named by.
+Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire`, `--:delete`, `--:unsorted`,
+`--:compared`, `--:taken` and `--:untaken` begin lines that only some datasets and merges have,
+`--:attachments` begins lines repeated for each attachment; `--:end` ends them. In the lines of an
+attachment, `{attachment}` is its column as a string, `{attached}` its relation and
+`{live.attachment_id}` the text that its images are named by.
 """
 
 from __future__ import annotations
@@ -275,6 +275,8 @@ class DatasetSql:
             "delete": not self.keeps_retired,
             "unsorted": not self.is_sorted or bool(self.attached),  # a join may change the order
             "compared": self.is_compared,
+            "taken": self.staged_in is StagedIn.TABLE,
+            "untaken": self.staged_in is not StagedIn.TABLE,
         }[feature]
 
     def _value(self, match: re.Match[str], attachment: tuple[int, Attachment] | None) -> str:

@@ -97,7 +97,7 @@ def reshape_empty(connection: Connection, before: DatasetSql, sql: DatasetSql) -
     shapes = _shapes_if_free(connection, before, sql)
     if shapes is None:
         return False
-    if all(one.is_as_wished for one in shapes.values()) and not loses_shadowed(before, sql):
+    if _are_as_wished(before, sql, shapes):
         return True
     connection.execute(text(f"SET LOCAL lock_timeout = '{dataset_tables.LOCK_TIMEOUT}'"))
     listed = ", ".join(plain(one.table) for one in shapes.values())
@@ -118,7 +118,14 @@ def _shapes_if_free(
     if not _are_empty(connection, before) or is_taken(connection, before, sql):
         return None
     shapes = find_shapes(connection, before, sql, _left(connection, before, sql))
-    return None if all_obstacles(connection, before, sql, shapes) else shapes
+    if _are_as_wished(before, sql, shapes) or not all_obstacles(connection, before, sql, shapes):
+        return shapes
+    return None
+
+
+def _are_as_wished(before: DatasetSql, sql: DatasetSql, shapes: Mapping[str, Reshape]) -> bool:
+    """Whether there is nothing to alter."""
+    return all(one.is_as_wished for one in shapes.values()) and not loses_shadowed(before, sql)
 
 
 def _left(connection: Connection, before: DatasetSql, sql: DatasetSql) -> Iterable[str]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from etl.model.values import ObjectState, Problem, SourceObject
 from etl.read import file_rules
+from etl.read.byte_count import count_byte
 from etl.read.rows.extract import Extract, sort_problems
 from etl.read.validate import validate
 
@@ -147,7 +148,7 @@ def pieces(
     start = 0
     while start < len(part):
         size = len(part) - start
-        rows = max(part.count(mark, start) for mark in row_marks)
+        rows = max(count_byte(part, mark, start) for mark in row_marks)
         count = max(-(-size // PIECE_BYTES), -(-rows // most_rows()))
         end = start + -(-size // count)
         yield part[start:end]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -18,27 +19,40 @@ if TYPE_CHECKING:
 
 
 def map_in_threads(
-    work: Callable[[Item], Result], items: Iterable[Item], threads: int
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int | Callable[[], int]
 ) -> list[Result]:
     """Call `work` with every item, `threads` at a time; results in the items' order.
 
-    The threads share one iterator, because a future per item would cost as much as a tiny fetch.
-    After a failure no more items are started.
+    A function `threads` is called again after each item, and may return more than before. The
+    threads share one iterator, because a future per item would cost as much as a tiny fetch. After
+    a failure no more items are started.
     """
     given = list(items)
     results: list[Any] = [None] * len(given)
     waiting = iter(enumerate(given))
+    workers: list[Future[None]] = []
+    adding = Lock()
+
+    def wanted() -> int:
+        return min(threads() if callable(threads) else threads, len(given))
+
+    def add_workers() -> None:
+        with adding:
+            workers.extend(pool.submit(work_on) for _ in range(wanted() - len(workers)))
 
     def work_on() -> None:
         try:
             for position, item in waiting:
                 results[position] = work(item)
+                if len(workers) < wanted():
+                    add_workers()
         except BaseException:
             deque(waiting, maxlen=0)
             raise
 
-    with ThreadPoolExecutor(threads) as pool:
-        for worker in [pool.submit(work_on) for _ in range(min(threads, len(given)))]:
+    with ThreadPoolExecutor(max(1, len(given))) as pool:
+        add_workers()
+        for worker in workers:  # which grows until the last of them has ended
             worker.result()
     return results
 

@@ -80,14 +80,17 @@ class Settings(BaseSettings):
     webhook_token: SecretStr | None = Field(
         default=None, description="token that POST /minio-event requires; several comma-separated"
     )
-    list_concurrency: int = Field(
-        default=1, ge=1, le=64, description="number of key ranges to list at once"
+    list_concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="number of key ranges to list at once; by default more if the store is far",
     )
     fetch_concurrency: int = Field(
-        default=128,
+        default=256,
         ge=1,
         le=256,
-        description="maximum objects to fetch at once; reduced while the store is overloaded",
+        description="maximum objects to fetch at once; more, the farther away the store is",
     )
     dask_scheduler: DaskAddress | None = Field(
         default=None, description="address of a Dask scheduler, or local; empty: read in threads"

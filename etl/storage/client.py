@@ -31,6 +31,7 @@ from etl.storage.bulk import BulkStores
 from etl.storage.bulk_lister import BulkLister
 from etl.storage.exact_lister import ExactLister
 from etl.storage.listing import FIRST_PAGE_SIZES, BucketListing
+from etl.storage.pace import Pace
 from etl.storage.put import SignedPut
 from etl.storage.store_errors import StoreErrors
 from etl.storage.throttle import Throttle
@@ -72,7 +73,7 @@ class ObjectStore:
         self._endpoint, self._access_key, self._secret_key = _credentials(settings)
         self._region = settings.s3_region
         self._list_concurrency = settings.list_concurrency
-        self.fetch_concurrency = settings.fetch_concurrency
+        self.pace = Pace(settings.fetch_concurrency)
         self.throttle = Throttle(settings.fetch_concurrency)
         errors = StoreErrors(self._endpoint, settings.buckets)
         self.translating, self.timings = errors.translating, errors.timings
@@ -161,10 +162,23 @@ class ObjectStore:
     ) -> Iterator[ListingPage]:
         """Every object in the bucket, in UTF-8 byte order of the keys.
 
-        Of the key ranges between the `split_points`, LIST_CONCURRENCY are listed concurrently.
+        Of the key ranges between the `split_points`, `ranges_at_once` are listed concurrently.
         `is_used` tells empty data and image objects from folder markers.
         """
-        return self._listing.pages(bucket, split_points, self._list_concurrency, is_used)
+        return self._listing.pages(bucket, split_points, self.ranges_at_once(bucket), is_used)
+
+    def ranges_at_once(self, bucket: str) -> int:
+        """How many key ranges of a bucket are listed concurrently; the first call asks the store.
+
+        LIST_CONCURRENCY, or several if the store is far away.
+        """
+        if self._list_concurrency is not None:
+            return self._list_concurrency
+        if not self.pace.is_known:
+            begun = time.perf_counter()
+            self.has_bucket(bucket)
+            self.pace.add(time.perf_counter() - begun, 0)
+        return self.pace.ranges
 
     def list_objects(self, bucket: str) -> Iterator[SourceObject]:
         """As `list_pages`, one by one, without ignored objects."""
@@ -199,7 +213,9 @@ class ObjectStore:
         for _ in range(FETCH_ATTEMPTS):
             if current is None:
                 return None
+            begun = time.perf_counter()
             found = self._get(bucket, current.key)
+            self.pace.add(time.perf_counter() - begun, current.size)
             if found is not None and found[1] == current.etag:
                 return SourceFile(current, found[0])
             current = self.stat(bucket, source.key)

@@ -129,7 +129,7 @@ def fetch(store: ObjectStore, reading: BucketReading, changes: Sequence[Change])
     """
     files = [change for change in changes if reading.is_read(change)]
     found = map_in_threads(
-        lambda change: _fetch(store, reading.bucket, change), files, store.fetch_concurrency
+        lambda change: _fetch(store, reading.bucket, change), files, lambda: store.pace.at_once
     )
     keys = (change.source.key for change in files)
     return Fetched(changes, dict(zip(keys, found, strict=True)))

@@ -43,12 +43,10 @@ class Finder:
     today: date
     stats: RunStats
 
-    def listed(
-        self, range_objects: int | None, progress: Callable[[str, int], None]
-    ) -> Iterator[Change]:
+    def listed(self, range_objects: int, progress: Callable[[str, int], None]) -> Iterator[Change]:
         """The changes between listing and manifest; unchanged objects are only counted.
 
-        Ranges of about `range_objects` are listed concurrently; None: one after the other.
+        If the store lists ranges concurrently, they have about `range_objects` each.
         """
         stored_route = self._stored_route if self.is_new else None
         with manifest(self.engine, self.bucket, self.today, self.hashes, stored_route) as committed:
@@ -87,9 +85,10 @@ class Finder:
         return self.route(key).kind is not ObjectKind.OTHER
 
     def _pages(
-        self, range_objects: int | None, progress: Callable[[str, int], None]
+        self, range_objects: int, progress: Callable[[str, int], None]
     ) -> Iterator[list[ListingEntry]]:
-        points = split_points(self.engine, self.bucket, range_objects) if range_objects else []
+        has_ranges = self.store.ranges_at_once(self.bucket) > 1
+        points = split_points(self.engine, self.bucket, range_objects) if has_ranges else []
         for page in self.store.list_pages(self.bucket, points, self._is_used):
             self.stats.listed += len(page.rows) + page.ignored
             self.stats.ignored += page.ignored

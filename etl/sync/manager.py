@@ -97,7 +97,7 @@ class DataManager:
         self._locked = partial(locked, has_alerts=has_alerts)
         self._clock = clock
         self._progress = progress
-        self._range_objects = None if settings.list_concurrency == 1 else range_objects
+        self._range_objects = range_objects
         self._events_per_run = events_per_run
         self._thresholds = thresholds
         self._declarations = declared.Declarations(self._data_schema, self._source_bucket, datasets)

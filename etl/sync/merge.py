@@ -117,7 +117,7 @@ def merge(connection: Connection, task: Merge) -> tuple[DatasetCounts, Moved]:
     rebuild.
 
     The caller commits, or calls `end` before the next merge. A small merge adds its changes to the
-    totals before it; a bulk merge counts all rows.
+    totals before it; a bulk merge counts all rows, unless it has checked those of a new table.
 
     Raises:  AccountingMismatch; DatasetRefused for what hides, skips or changes rows; SQLAlchemy's
              errors, also for what other clients' triggers and constraints reject.
@@ -136,7 +136,7 @@ def merge(connection: Connection, task: Merge) -> tuple[DatasetCounts, Moved]:
     else:
         execute_at_once(connection, statements("manifest"), parameters)
         figures = _write_rows(connection, task, parameters)
-    attached = figures.pop("attached")
+    attached, is_exact = figures.pop("attached"), bool(figures.pop("taken", 0))
     moved = Moved(
         figures.get("retired", 0) * task.sql.keeps_retired - figures.get("restored", 0),
         figures.pop("more_shadowed", 0),
@@ -144,7 +144,7 @@ def merge(connection: Connection, task: Merge) -> tuple[DatasetCounts, Moved]:
     if task.rebuild is not None:
         moved = Moved()
     counts = _with_totals(DatasetCounts.from_dict(figures), task.before, attached)
-    if keys is None or task.before is None:
+    if not is_exact and (keys is None or task.before is None):
         counts = _recounted(connection, task, counts)
     if task.is_careful:
         # Deferred again, because a dataset that follows may have what this one's next rows need.
@@ -277,8 +277,7 @@ def _write_rows_in_bulk(connection: Connection, task: Merge, parameters: Paramet
     if is_first:
         loaded = _load_first(connection, task, parameters)
         if loaded is not None:
-            is_taken = loaded.pop("taken", 0)
-            sql = replace(task.sql, staged_in=StagedIn.TABLE) if is_taken else task.sql
+            sql = replace(task.sql, staged_in=StagedIn.TABLE) if "taken" in loaded else task.sql
             _check_balanced(
                 _figures_at_once(connection, sql, ["unbalanced"], parameters)["unbalanced"]
             )
@@ -312,7 +311,7 @@ def _load_first(connection: Connection, task: Merge, parameters: Parameters) -> 
             if task.successors.take_over(
                 connection, task.sql, task.run_id, with_images=bool(attached)
             ):
-                new = figures(connection, task.sql, "live", {})["live"]
+                new = figures(connection, task.sql, "good_rows", parameters)["rows"]
                 return {"rows_loaded": new, "inserted": new, "attached": 0, "taken": 1}
             new = execute_all(connection, named, parameters, analyze_from=0)["insert_rows"]
     except DBAPIError as error:

@@ -394,24 +394,29 @@ WHERE (SELECT count(*) FROM (SELECT FROM "staging_orders" LIMIT :small + 1) AS r
                              LIMIT :small + 1) AS shadowed) <= :small;
 -- figures: unbalanced
 WITH unbalanced AS MATERIALIZED (
-    SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(good.rows, 0) AS rows_staged
-    FROM staging_object AS staged
-    LEFT JOIN (
+    SELECT coalesce(staged.key, good._source_key) AS key, staged.rows_read, staged.rows_rejected,
+           coalesce(good.rows, 0) AS rows_staged
+    FROM (SELECT key, rows_read, rows_rejected FROM staging_object
+          WHERE dataset = :dataset AND change <> 'left') AS staged
+    LEFT
+    JOIN (
         SELECT _source_key, sum(rows) AS rows
         FROM (
             SELECT _source_key, count(*) AS rows FROM "staging_orders" GROUP BY _source_key
         ) AS parts
         GROUP BY _source_key
     ) AS good ON good._source_key = staged.key
-    WHERE staged.dataset = :dataset AND staged.change <> 'left'
-      AND staged.rows_read <> staged.rows_rejected + coalesce(good.rows, 0)
+    WHERE coalesce(staged.rows_read - staged.rows_rejected, 0) <> coalesce(good.rows, 0)
 )
 SELECT * FROM unbalanced LIMIT 1;
 -- figures: unbalanced, of compared objects
 WITH unbalanced AS MATERIALIZED (
-    SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(good.rows, 0) AS rows_staged
-    FROM staging_object AS staged
-    LEFT JOIN (
+    SELECT coalesce(staged.key, good._source_key) AS key, staged.rows_read, staged.rows_rejected,
+           coalesce(good.rows, 0) AS rows_staged
+    FROM (SELECT key, rows_read, rows_rejected FROM staging_object
+          WHERE dataset = :dataset AND change <> 'left') AS staged
+    LEFT
+    JOIN (
         SELECT _source_key, sum(rows) AS rows
         FROM (
             SELECT _source_key, count(*) AS rows FROM "staging_orders" GROUP BY _source_key
@@ -420,8 +425,7 @@ WITH unbalanced AS MATERIALIZED (
         ) AS parts
         GROUP BY _source_key
     ) AS good ON good._source_key = staged.key
-    WHERE staged.dataset = :dataset AND staged.change <> 'left'
-      AND staged.rows_read <> staged.rows_rejected + coalesce(good.rows, 0)
+    WHERE coalesce(staged.rows_read - staged.rows_rejected, 0) <> coalesce(good.rows, 0)
 )
 SELECT * FROM unbalanced LIMIT 1;
 -- figures: merged_rows
@@ -455,6 +459,9 @@ FROM (
 ) AS lost;
 -- figures: live
 SELECT count(*) AS live, coalesce(sum(0), 0)::bigint AS attached FROM "public"."orders";
+-- figures: good_rows
+SELECT coalesce(sum(rows_read - rows_rejected), 0)::bigint AS rows
+FROM staging_object WHERE dataset = :dataset AND change <> 'left';
 -- figures: staged
 SELECT dataset, sum(objects) AS objects, sum(gone) AS gone, bool_or(in_staging) AS in_staging,
        bool_or(is_held) AS is_held

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 from pydantic import SecretStr
+from sqlalchemy import text
 
 from api import create_app
 from etl.cli.main import commands
 from tests.api_client import TODAY, closed_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from apiflask import APIFlask
     from click.testing import Result
     from flask.testing import FlaskClient
+    from sqlalchemy import Engine
 
     from etl.settings import Settings
+
+Query = Callable[..., list[tuple[Any, ...]]]
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +65,18 @@ def command(
         return CliRunner().invoke(commands, words)
 
     return run
+
+
+@pytest.fixture
+def query(engine: Engine) -> Query:
+    """Executes a statement, commits, and returns its rows."""
+
+    def ask(statement: str, **parameters: object) -> list[tuple[Any, ...]]:
+        with engine.begin() as connection:
+            result = connection.execute(text(statement), parameters)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    return ask
 
 
 @pytest.fixture

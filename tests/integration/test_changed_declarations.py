@@ -27,6 +27,7 @@ from etl.settings import Settings
 from etl.sync.manager import DataManager
 from etl.verify import Difference, verify
 from tests.conftest import TestBucket
+from tests.integration.conftest import Query
 
 REQUIRED = Constraints(required=True)
 ID = Field(name="id", constraints=REQUIRED)
@@ -134,7 +135,6 @@ REFUSED = {
 
 Run = Callable[..., RunReport]
 Verified = Callable[..., list[Difference]]
-Query = Callable[..., list[tuple[Any, ...]]]
 
 
 @pytest.fixture
@@ -148,15 +148,6 @@ def run(settings: Settings) -> Run:
         return DataManager(settings, datasets=datasets).run(Trigger.CLI)
 
     return make
-
-
-@pytest.fixture
-def query(engine: Engine) -> Query:
-    def ask(statement: str, **parameters: object) -> list[tuple[Any, ...]]:
-        with engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(text(statement), parameters)]
-
-    return ask
 
 
 @pytest.fixture

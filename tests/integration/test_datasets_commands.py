@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -18,6 +17,7 @@ from etl.db.table_locks import Patience
 from etl.model.errors import ConfigurationError, EtlError, RunRefused
 from etl.settings import Settings
 from tests.conftest import TestBucket
+from tests.integration.conftest import Query
 
 ORDERS = """
 version = 1
@@ -39,7 +39,6 @@ schema = { fields = [ { name = "line", type = "string" } ] }
 """
 
 Command = Callable[..., Result]
-Query = Callable[[str], list[tuple[Any, ...]]]
 
 
 @pytest.fixture
@@ -70,15 +69,6 @@ def command(
         return CliRunner().invoke(commands, words, input=typed)
 
     return run
-
-
-@pytest.fixture
-def query(engine: Engine) -> Query:
-    def ask(statement: str) -> list[tuple[Any, ...]]:
-        with engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(text(statement))]
-
-    return ask
 
 
 def failure(result: Result) -> EtlError:

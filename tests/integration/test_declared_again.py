@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
 
 from etl.model.dataset import USERS, Dataset
 from etl.model.values import DatasetCounts, Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket
+from tests.integration.conftest import Query
 from tests.sample_datasets import ORDERS, PARTS, READINGS
 
 ALL = (ORDERS, READINGS, PARTS, USERS)
@@ -31,18 +30,6 @@ def run(settings: Settings) -> Run:
         return manager.run(Trigger.CLI, only=only).dataset_counts
 
     return make
-
-
-@pytest.fixture
-def query(engine: Engine) -> Callable[[str], list[tuple[Any, ...]]]:
-    def ask(statement: str) -> list[tuple[Any, ...]]:
-        with engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(text(statement))]
-
-    return ask
-
-
-Query = Callable[[str], list[tuple[Any, ...]]]
 
 
 def orders(*names: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -17,6 +16,7 @@ from etl.settings import Settings
 from etl.sync import apply
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, minio_client
+from tests.integration.conftest import Query
 from tests.integration.test_changed_declarations import GOODS, REFUSED, without
 from tests.integration.test_rebuilds import state
 
@@ -30,7 +30,6 @@ COLUMNS = (
 WITHOUT_ROWS = "id,code\n,x\n"  # no id, no number
 
 Run = Callable[..., RunReport]
-Query = Callable[..., list[tuple[Any, ...]]]
 Execute = Callable[..., None]
 
 
@@ -40,15 +39,6 @@ def run(settings: Settings) -> Run:
         return DataManager(settings, datasets=datasets).run(Trigger.CLI)
 
     return make
-
-
-@pytest.fixture
-def query(engine: Engine) -> Query:
-    def ask(statement: str, **parameters: object) -> list[tuple[Any, ...]]:
-        with engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(text(statement), parameters)]
-
-    return ask
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from etl.db import events
 from etl.model.dataset import USERS, Dataset, Field, FieldType, OnRemoved
@@ -17,6 +15,7 @@ from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket
+from tests.integration.conftest import Query
 
 ITEMS = Dataset(
     name="items",
@@ -34,21 +33,10 @@ LOG = Dataset(
 )
 ALL = (ITEMS, LOG, USERS)
 
-Query = Callable[[str], list[tuple[Any, ...]]]
-
 
 @pytest.fixture
 def manager(settings: Settings) -> DataManager:
     return DataManager(settings, datasets=ALL)
-
-
-@pytest.fixture
-def query(engine: Engine) -> Query:
-    def ask(statement: str) -> list[tuple[Any, ...]]:
-        with engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(text(statement))]
-
-    return ask
 
 
 def put_all(bucket: TestBucket, version: int) -> None:

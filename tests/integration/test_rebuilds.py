@@ -39,7 +39,8 @@ from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from etl.sync.rebuild import Rebuilt
 from tests.conftest import TestBucket
-from tests.integration.test_changed_declarations import GOODS, REFUSED, Query, with_fields, without
+from tests.integration.conftest import Query
+from tests.integration.test_changed_declarations import GOODS, REFUSED, with_fields, without
 
 REQUIRED = Constraints(required=True)
 DERIVED = Derived(name="day", source="born", computed_as=DerivedAs.DATE)
@@ -118,15 +119,6 @@ def objects(bucket: TestBucket) -> TestBucket:
     bucket.put("photos/a.png", "x")
     bucket.user("1.csv")
     return bucket
-
-
-@pytest.fixture
-def query(engine: Engine) -> Query:
-    def ask(statement: str, **parameters: object) -> list[tuple[Any, ...]]:
-        with engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(text(statement), parameters)]
-
-    return ask
 
 
 def indexed(dataset: Dataset) -> Dataset:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, text
@@ -19,20 +18,10 @@ from etl.storage.listing import ListingPage
 from etl.sync.manager import DataManager
 from etl.sync.merge import Thresholds
 from tests.conftest import TestBucket, minio_client
+from tests.integration.conftest import Query
 from tests.sample_datasets import ORDERS, PARTS, READINGS
 
 ALL = (ORDERS, READINGS, PARTS, USERS)
-Query = Callable[..., list[tuple[Any, ...]]]
-
-
-@pytest.fixture
-def query(engine: Engine) -> Query:
-    def ask(statement: str, **parameters: object) -> list[tuple[Any, ...]]:
-        with engine.begin() as connection:
-            result = connection.execute(text(statement), parameters)
-            return [tuple(row) for row in result] if result.returns_rows else []
-
-    return ask
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Engine, text
 
+from bench.delay import delayed_store
 from etl.model.values import RunState, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
@@ -14,7 +15,6 @@ from etl.sync.manager import DataManager
 from etl.sync.stream import PART_BYTES
 from etl.verify import verify
 from tests.conftest import TestBucket
-from tests.proxies import delayed_store
 
 EACH_WAY = 0.015
 LARGE_ROWS = 30_000  # long ones, because the rows take the time and not their bytes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -24,24 +23,14 @@ from etl.settings import Settings
 from etl.sync import apply
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket
+from tests.integration.conftest import Query
 from tests.sample_datasets import ORDERS, READINGS
 from tests.sample_images import plain
 from tests.tallies import wrong_tallies
 
-Query = Callable[[str], list[tuple[Any, ...]]]
-
 STATEMENTS_OF_AN_EVENT_RUN = 27
 FAULTY = "order_id,amount,rank,updated\nA,x,1,1\nB,1,y,1\nC,1,1,1\n"
 GOOD = "order_id,amount,rank,updated\nA,1,1,1\nB,1,1,1\nC,1,1,1\n"
-
-
-@pytest.fixture
-def query(engine: Engine) -> Query:
-    def ask(statement: str) -> list[tuple[Any, ...]]:
-        with engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(text(statement))]
-
-    return ask
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -60,6 +61,21 @@ def test_failure_is_raised_in_item_order():
 @given(st.lists(st.integers()), st.integers(1, 4))
 def test_threads_give_every_result_in_the_order_of_the_items(items: list[int], threads: int):
     assert map_in_threads(lambda item: item + 1, items, threads) == [item + 1 for item in items]
+
+
+def test_more_threads_begin_once_more_are_wanted():
+    """All of eight items wait for each other, although the work begins with two threads."""
+    together, wanted = threading.Barrier(8), iter([2, 2])
+
+    def work(item: int) -> int:
+        if item >= 2:
+            together.wait(timeout=30)
+        return item
+
+    def threads() -> int:
+        return next(wanted, 8)
+
+    assert map_in_threads(work, range(10), threads) == list(range(10))
 
 
 def test_threads_begin_nothing_more_after_a_failure():

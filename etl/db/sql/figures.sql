@@ -15,13 +15,22 @@ WHERE (SELECT count(*) FROM (SELECT FROM {staging} LIMIT :small + 1) AS read) <=
 --:end
 
 -- name: unbalanced
--- An object for which staging lacks a row that was read and not rejected. The CTE is materialized
--- because of LIMIT 1: PostgreSQL would expect an early match and choose a nested loop, but
--- normally no object matches.
+-- An object for which staging lacks a row that was read and not rejected. In a successor that has
+-- become the table, also one with rows that was not read. The CTE is materialized because of
+-- LIMIT 1: PostgreSQL would expect an early match and choose a nested loop, but normally no object
+-- matches.
 WITH unbalanced AS MATERIALIZED (
-    SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(good.rows, 0) AS rows_staged
-    FROM staging_object AS staged
-    LEFT JOIN (
+    SELECT coalesce(staged.key, good._source_key) AS key, staged.rows_read, staged.rows_rejected,
+           coalesce(good.rows, 0) AS rows_staged
+    FROM (SELECT key, rows_read, rows_rejected FROM staging_object
+          WHERE dataset = :dataset AND change <> 'left') AS staged
+--:taken
+    FULL
+--:end
+--:untaken
+    LEFT
+--:end
+    JOIN (
         SELECT _source_key, sum(rows) AS rows
         FROM (
             SELECT _source_key, count(*) AS rows FROM {staging} GROUP BY _source_key
@@ -32,8 +41,7 @@ WITH unbalanced AS MATERIALIZED (
         ) AS parts
         GROUP BY _source_key
     ) AS good ON good._source_key = staged.key
-    WHERE staged.dataset = :dataset AND staged.change <> 'left'
-      AND staged.rows_read <> staged.rows_rejected + coalesce(good.rows, 0)
+    WHERE coalesce(staged.rows_read - staged.rows_rejected, 0) <> coalesce(good.rows, 0)
 )
 SELECT * FROM unbalanced LIMIT 1
 
@@ -90,6 +98,11 @@ WHERE lost.rows > coalesce(gained.rows, 0)
 -- name: live
 -- Totals over all rows, for bulk merges only.
 SELECT count(*) AS live, coalesce(sum({attached_count}), 0)::bigint AS attached FROM {table}
+
+-- name: good_rows
+-- The rows that staging should have.
+SELECT coalesce(sum(rows_read - rows_rejected), 0)::bigint AS rows
+FROM staging_object WHERE dataset = :dataset AND change <> 'left'
 
 -- name: staged
 -- By dataset, the objects in staging; also of datasets with nothing but problems, or an open hold.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from etl.model.errors import RefusedObject
 from etl.model.values import ProblemCode
+from etl.read.byte_count import count_byte
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,9 +193,10 @@ def _seldom_nul(half: bytes) -> bool:
 
 def count_line_endings(content: bytes) -> int:
     """Count the line endings in UTF-8 bytes: LF, CRLF or CR."""
+    line_feeds = count_byte(content, b"\n")
     if b"\r" not in content:  # searching for two bytes is slow
-        return content.count(b"\n")
-    return content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
+        return line_feeds
+    return line_feeds + count_byte(content, b"\r") - content.count(b"\r\n")
 
 
 def end_of_lines(content: bytes) -> int:

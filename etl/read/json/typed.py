@@ -46,7 +46,8 @@ _DECIMAL_DIGITS = 38
 _DOUBLE_DIGITS = 15  # up to this length, different numbers are different floats
 _IS_DIGIT = np.zeros(256, np.bool_)
 _IS_DIGIT[list(b"0123456789.")] = True
-_NEGATIVE_EXPONENTS = (re.compile(b"e-"), re.compile(b"E-"))  # two, because literals are fast
+_IS_E = np.zeros(256, np.bool_)
+_IS_E[list(b"eE")] = True
 _MANY_ZEROS = b"0" * 40
 
 
@@ -173,5 +174,6 @@ def _is_exact(cells: pa.ChunkedArray, field: Field, dataset: Dataset, block: Obj
 
 def _has_tiny(content: bytes) -> bool:
     """Whether a number may be 0 only because it is too small for a float."""
-    found = (one for pattern in _NEGATIVE_EXPONENTS for one in pattern.finditer(content))
-    return _MANY_ZEROS in content or any(_IS_DIGIT[content[one.start() - 1]] for one in found)
+    data = np.frombuffer(content, np.uint8)
+    exponents = np.flatnonzero(_IS_E[data[:-1]] & (data[1:] == ord("-")))
+    return _MANY_ZEROS in content or bool(_IS_DIGIT[data[exponents - 1]].any())
