@@ -9,12 +9,12 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends binutils
 
 # The locks are copied without the code, so that a code change does not reinstall the packages.
-COPY requirements.lock requirements-kafka.lock requirements-otel.lock /tmp/
+COPY requirements.lock requirements-kafka.lock requirements-otel.lock requirements-dask.lock /tmp/
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install --no-cache-dir --no-compile \
         --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
         --requirement /tmp/requirements.lock --requirement /tmp/requirements-kafka.lock \
-        --requirement /tmp/requirements-otel.lock \
+        --requirement /tmp/requirements-otel.lock --requirement /tmp/requirements-dask.lock \
     && python -m pip --python /opt/venv/bin/python check
 
 # Of the packages: the embedded servers, which are for machines without Docker, Arrow Flight, Arrow's

@@ -193,6 +193,12 @@ uses_kafka() {
         { [ -e .env ] && grep -q '^KAFKA_BOOTSTRAP_SERVERS=.' .env; }
 }
 
+# Whether Dask is needed: by an option, or because runs read on its workers.
+uses_dask() {
+    case " $* " in *' --dask '* | *' --dask='*) return ;; esac
+    [ -n "${DASK_SCHEDULER-}" ] || { [ -e .env ] && grep -q '^DASK_SCHEDULER=.' .env; }
+}
+
 # Whether OpenTelemetry is needed: because traces have a destination.
 uses_traces() {
     [ -n "${OTEL_EXPORTER_OTLP_ENDPOINT-}" ] ||
@@ -207,6 +213,10 @@ ensure_runtime() {
         what="$what and its Kafka client"
         locks="$locks requirements-kafka.lock"
     fi
+    if uses_dask "$@"; then
+        what="$what and Dask"
+        locks="$locks requirements-dask.lock"
+    fi
     if uses_traces; then
         what="$what and OpenTelemetry"
         locks="$locks requirements-otel.lock"
@@ -214,7 +224,8 @@ ensure_runtime() {
     ensure "$what" $locks
 }
 
-tools='requirements.lock requirements-kafka.lock requirements-otel.lock requirements-dev.lock'
+tools='requirements.lock requirements-kafka.lock requirements-otel.lock requirements-dask.lock
+    requirements-dev.lock'
 
 # shellcheck disable=SC2086
 ensure_tools() { ensure 'Bucketline and its test tools' $tools; }
@@ -308,7 +319,7 @@ lint() {
 
 # A report is written from earlier measurements, so it does not need the baseline tools.
 run_bench() {
-    ensure_runtime
+    ensure_runtime --dask
     case " $* " in *' --report '* | *' --help '*) ;; *) ensure_baselines ;; esac
     exec .venv/bin/python -m bench "$@"
 }

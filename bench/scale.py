@@ -35,6 +35,9 @@ class Scale:
     costs: Load
     kept_runs: int
     open_problems: int
+    worker_csvs: int
+    worker_rows: int
+    worker_readings: int
 
     def at_most(self, repeats: int) -> Scale:
         """The same size with at most this number of repetitions."""
@@ -69,6 +72,9 @@ QUICK = Scale(
     costs=Load(files=1_000, images=2_000, rows=100_000),
     kept_runs=1_000,
     open_problems=10_000,
+    worker_csvs=12_000,
+    worker_rows=400_000,
+    worker_readings=500_000,
 )
 FULL = Scale(
     "full",
@@ -94,4 +100,7 @@ FULL = Scale(
     costs=Load(files=5_000, images=10_000, rows=500_000),
     kept_runs=10_000,
     open_problems=100_000,
+    worker_csvs=50_000,
+    worker_rows=15_000_000,  # 500 MB
+    worker_readings=5_000_000,
 )

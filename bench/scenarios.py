@@ -18,6 +18,7 @@ from bench.thumbnails import thumbnails
 from bench.tiny import glob, tiny
 from bench.transfers import transfers
 from bench.ui import ui
+from bench.workers import workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,6 +62,7 @@ SCENARIOS = {
     "transfers": Scenario(transfers, 0.5, 12),
     "thumbnails": Scenario(thumbnails, 0.5, 2),
     "ui": Scenario(ui, 0.8, 3),
+    "dask": Scenario(workers, 1.5, 40),
 }
 
 

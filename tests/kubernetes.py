@@ -68,7 +68,7 @@ def secret_keys(resources: list[Resource]) -> set[tuple[str, str]]:
     return {
         (reference["name"], reference["key"])
         for container in containers(resources).values()
-        for variable in container["env"]
+        for variable in container.get("env", [])
         for reference in [variable["valueFrom"]["secretKeyRef"]]
     }
 

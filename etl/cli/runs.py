@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -27,6 +27,7 @@ from etl.model.errors import ConfigurationError, DatasetsFailed
 from etl.model.values import RunState, Trigger
 from etl.settings import read_settings
 from etl.settings.declared import file_datasets
+from etl.settings.values import parse_dask_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,13 +56,20 @@ if TYPE_CHECKING:
     multiple=True,
     help="Retire even most rows of this dataset. Can be repeated.",
 )
+@click.option(
+    "--dask",
+    "dask_scheduler",
+    metavar="ADDRESS",
+    help="Read on the workers of this Dask scheduler, such as tcp://127.0.0.1:8786; or local.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def run_command(
+def run_command(  # noqa: PLR0913 - one for each option
     *,
     wait_seconds: float,
     names: tuple[str, ...],
     allowed: tuple[str, ...],
+    dask_scheduler: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -70,12 +78,29 @@ def run_command(
     Exits with 1 if the run failed for any dataset, with 3 if retirements of most rows of a dataset
     wait for permission.
     """
-    given = read_settings()
+    given = _on_dask(read_settings(), dask_scheduler)
     datasets = file_datasets(given)  # before anything starts
     asked = Asked(frozenset(names) or None, dict.fromkeys(allowed), wait_seconds)
     with running_on(given, datasets, [*names, *allowed]) as settings:
         make = preview if dry_run else make_run
         make(settings, datasets, asked, as_json=as_json)
+
+
+def _on_dask(settings: Settings, address: str | None) -> Settings:
+    """The settings with this DASK_SCHEDULER, if it is given.
+
+    Raises:  ConfigurationError when it is not an address.
+    """
+    if address is None:
+        return settings
+    try:
+        parsed = parse_dask_address(address)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{address!r} is not the address of a Dask scheduler.",
+            hint=f"For --dask, {error}.",
+        ) from error
+    return settings.model_copy(update={"dask_scheduler": parsed})
 
 
 class Asked(NamedTuple):
@@ -201,11 +226,13 @@ def run_manager(
 
     with progress_bar(hidden=as_json) as bar:
         tasks = {step: bar.add_task(step, total=None) for step in ("list", "read")}
-        yield DataManager(
+        manager = DataManager(
             settings,
             datasets=datasets,
             progress=lambda step, done: bar.update(tasks[step], completed=done),
         )
+        with closing(manager):
+            yield manager
 
 
 def check_names(datasets: Iterable[Dataset], names: Iterable[str]) -> None:

@@ -28,9 +28,31 @@ def staging_table(name: str) -> str:
     return f"staging_{name}"
 
 
-def successor_table(name: str) -> str:
-    """The name of the table that replaces the empty one of the dataset with this name."""
-    return f"{SUCCESSOR_PREFIX}{name}"
+def run_staging_table(run_id: int, name: str) -> str:
+    """The name of the staging table of one run only; see etl.sync.run_tables.
+
+    No dataset has this name for its own staging table, because names begin with a letter.
+    """
+    return _of_run("staging_", run_id, name)
+
+
+def successor_table(name: str, of_run: int | None = None) -> str:
+    """The name of the table that replaces the empty one of the dataset with this name.
+
+    `of_run` is the run whose other processes fill it, if it has some.
+    """
+    if of_run is None:
+        return f"{SUCCESSOR_PREFIX}{name}"
+    return _of_run(SUCCESSOR_PREFIX, of_run, name)
+
+
+def _of_run(prefix: str, run_id: int, name: str) -> str:
+    """The name of a table of one run, in at most 63 bytes."""
+    plain = f"{prefix}{run_id}_{name}"
+    if len(plain) <= _MAX_NAME_BYTES:
+        return plain
+    digest = sha256(name.encode()).hexdigest()[:_DIGEST_LENGTH]
+    return f"{plain[: _MAX_NAME_BYTES - _DIGEST_LENGTH - 1]}_{digest}"
 
 
 def gone_table(name: str) -> str:

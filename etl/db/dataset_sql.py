@@ -26,7 +26,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from etl.db.dataset_names import (
@@ -37,6 +37,7 @@ from etl.db.dataset_names import (
     indexes,
     named_by,
     relation_name,
+    run_staging_table,
     staging_table,
     successor_table,
 )
@@ -62,6 +63,7 @@ class StagedIn(Enum):
     STAGING = "own_staging"
     SUCCESSOR = "successor"
     TABLE = "table"
+    RUN = "run_staging"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class DatasetSql:
 
     `added` are the columns that its data added. `is_sorted`: staging has its rows in key order.
     `staged_in` is where the rows read by the run are. With `is_compared`, rows were compared with
-    the stored ones before they were staged; see etl.sync.unchanged.
+    the stored ones before they were staged; see etl.sync.unchanged. `of_run` is the run that has
+    tables of its own for them; see etl.sync.run_tables.
     """
 
     dataset: Dataset
@@ -79,6 +82,7 @@ class DatasetSql:
     is_sorted: bool = False
     staged_in: StagedIn = StagedIn.STAGING
     is_compared: bool = False
+    of_run: int | None = None
 
     # -- names
 
@@ -114,14 +118,20 @@ class DatasetSql:
         return in_text(staging_table(self.dataset.name))
 
     @property
+    def run_staging(self) -> str:
+        """The table of rows read by the run `of_run` alone, in the schema of the state."""
+        assert self.of_run is not None  # noqa: S101 - rows are staged there only with it
+        return in_text(run_staging_table(self.of_run, self.dataset.name))
+
+    @property
     def successor(self) -> str:
         """The successor of the table, in the schema of the state; see etl.sync.successor."""
-        return in_text(successor_table(self.dataset.name))
+        return in_text(successor_table(self.dataset.name, self.of_run))
 
     @property
     def move_successor(self) -> str:
         """The statements that give the successor the name of the table."""
-        moved = self._in_schema(successor_table(self.dataset.name))
+        moved = self._in_schema(successor_table(self.dataset.name, self.of_run))
         return (
             f"ALTER TABLE {self.successor} SET SCHEMA {in_text(self.schema)};\n"
             f"ALTER TABLE {moved} RENAME TO {in_text(self.dataset.table)}"
@@ -359,6 +369,7 @@ class DatasetSql:
             yield f"attached_{number}._path{name}"
 
 
+_RENDERINGS_KEPT = 4_096  # those of a run's own staging tables are not needed again
 _INEXACT = frozenset({"jsonb", "real", "double precision"})
 _SPECIAL = frozenset({"prefer", "newest", "attached_count", "paths", "path_columns"})
 _WHOLE = {
@@ -368,7 +379,7 @@ _WHOLE = {
 }
 
 
-@cache
+@lru_cache(_RENDERINGS_KEPT)
 def _rendered(sql: DatasetSql, file: str) -> dict[str, str]:
     bodies = {name: sql.render(body) for name, body in templates(file).items()}
     return {name: body for name, body in bodies.items() if body}

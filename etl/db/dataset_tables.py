@@ -333,10 +333,10 @@ def created(sql: DatasetSql) -> dict[str, list[str]]:
     }
 
 
-def create_staging(sql: DatasetSql, *, kind: str = "UNLOGGED") -> str:
+def create_staging(sql: DatasetSql, *, kind: str = "UNLOGGED", table: str | None = None) -> str:
     """The statement that creates the table of rows read by a run."""
     columns = ", ".join(one.sql for one in [*_cells(sql), *_PLACE])
-    return f"CREATE {kind} TABLE {sql.own_staging} ({columns}) WITH ({_CALM})"
+    return f"CREATE {kind} TABLE {table or sql.own_staging} ({columns}) WITH ({_CALM})"
 
 
 def create_successor(sql: DatasetSql) -> str:

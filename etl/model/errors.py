@@ -2,7 +2,7 @@
 
 EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable,
-│                        KafkaUnavailable, QueueUnavailable, TopicUnavailable,
+│                        KafkaUnavailable, QueueUnavailable, TopicUnavailable, DaskUnavailable,
 │                        ReceiverUnavailable, TemporaryFileFailed
 ├─ SourceError           quarantine this object and continue: UnreadableObject,
 │                        RefusedObject; read it again: ObjectChanged; choose another key:
@@ -106,6 +106,15 @@ class TopicUnavailable(TransientError):
     """SNS did not respond, or asks to retry later."""
 
     hint = "Check that this machine can reach SNS. SNS sends its request for confirmation again."
+
+
+class DaskUnavailable(TransientError):
+    """The Dask scheduler did not respond, or has no workers."""
+
+    hint = (
+        "Check that DASK_SCHEDULER is reachable and has workers. The next run retries; nothing is"
+        " lost."
+    )
 
 
 class ReceiverUnavailable(TransientError):

@@ -19,6 +19,11 @@ PROBLEM_HELP: dict[ProblemCode, ProblemHelp] = {
         "The object store lists the object but refuses to return it.",
         "Allow the access key to read the object. Every run retries it.",
     ),
+    ProblemCode.READER_KILLED: ProblemHelp(
+        "Each Dask worker that read the object was killed, usually because it needed more memory"
+        " than the worker may use.",
+        "Give the workers more memory, or split the file. Every run retries it.",
+    ),
     ProblemCode.EMPTY_FILE: ProblemHelp(
         "The file is empty, or contains only white space or a byte order mark.",
         "Upload the file again, or remove it.",

@@ -90,6 +90,7 @@ class ProblemCode(StrEnum):
 
     # of an object
     ACCESS_REFUSED = "access-refused"
+    READER_KILLED = "reader-killed"
     EMPTY_FILE = "empty-file"
     WRONG_FORMAT = "wrong-format"
     CORRUPT_ARCHIVE = "corrupt-archive"

@@ -6,7 +6,7 @@ Several schedulers can run at once: a request is claimed once, and handled event
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from enum import Enum, auto
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -371,5 +371,6 @@ def schedule(settings: Settings) -> None:
             processing_images(settings),
             announcing(settings),
             alerting(settings, unrecorded),
+            closing(manager),
         ):
             scheduler.run_forever()

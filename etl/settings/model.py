@@ -15,6 +15,7 @@ from etl.model.roles import Entry, parse_entries
 from etl.settings.queues import QueueUrl, TopicArns, VisibilityTimeout  # noqa: TC001 - of fields
 from etl.settings.values import (
     Addressing,
+    DaskAddress,
     Duration,
     Encryption,
     Options,
@@ -109,6 +110,9 @@ class Settings(BaseSettings):
         ge=1,
         le=256,
         description="maximum objects to fetch at once; more, the farther away the store is",
+    )
+    dask_scheduler: DaskAddress | None = Field(
+        default=None, description="address of a Dask scheduler, or local; empty: read in threads"
     )
     publish_interval: Duration = Field(
         default=timedelta(seconds=60),

@@ -54,6 +54,16 @@ def size_text(count: int) -> str:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
+
+def parse_dask_address(text: str) -> str:
+    """`tcp://host:port` or `local`, as it is."""
+    if not re.fullmatch(r"local|(tcp|tls)://[^/?#@\s]+:[1-9]\d{0,4}", text):
+        raise ValueError("write an address such as tcp://127.0.0.1:8786, or local")
+    return text
+
+
+DaskAddress = Annotated[str, AfterValidator(parse_dask_address)]
+
 SHORTEST_RETENTION = timedelta(hours=1)
 FOREVER = "forever"
 

@@ -105,17 +105,17 @@ def cut(changes: Iterable[Change], reading: BucketReading) -> Iterator[list[Chan
     batch: list[Change] = []
     size = 0
     for change in changes:
-        weight = _weight(change, reading)
-        if batch and (len(batch) >= MAX_OBJECTS or size + weight > MAX_BYTES):
+        more = weight(change, reading)
+        if batch and (len(batch) >= MAX_OBJECTS or size + more > MAX_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(change)
-        size += weight
+        size += more
     if batch:
         yield batch
 
 
-def _weight(change: Change, reading: BucketReading) -> int:
+def weight(change: Change, reading: BucketReading) -> int:
     """About how many bytes the contents have when they are not compressed."""
     if not reading.is_read(change):
         return 0
@@ -174,7 +174,7 @@ def check(fetched: Fetched, reading: BucketReading) -> Batch:
 
 def is_huge(changes: Sequence[Change], reading: BucketReading) -> bool:
     """Whether this is one file that is too large for memory."""
-    return len(changes) == 1 and _weight(changes[0], reading) > MAX_BYTES
+    return len(changes) == 1 and weight(changes[0], reading) > MAX_BYTES
 
 
 def datasets_of(problems: Iterable[Problem], reading: BucketReading) -> dict[str, str]:
@@ -291,6 +291,19 @@ def refusal(source: SourceObject, error: UnreadableObject) -> Problem:
         source.etag,
         f"{error.message} Allow S3_ACCESS_KEY to read it; every run tries again.",
     )
+
+
+def crashed(source: SourceObject, reading: BucketReading) -> Batch:
+    """The batch of an object whose reading kills each process; the next run reads it again."""
+    problem = Problem(
+        ProblemCode.READER_KILLED,
+        source.key,
+        source.etag,
+        "Each worker that read the object was killed. Look for the reason in the logs of the"
+        " workers, such as too little memory; every run tries again.",
+    )
+    named = datasets_of([problem], reading)
+    return Batch(reading.bucket, {}, [], [problem], named, unreadable=[source.key])
 
 
 class Figures:

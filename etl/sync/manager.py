@@ -8,6 +8,7 @@ tables as they were, and the next run completes the work.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -25,6 +26,8 @@ from etl.storage.listing import RANGE_OBJECTS
 from etl.sync import buckets, declared, handling, publish, staging_tables, tracing
 from etl.sync.columns import add_new_columns
 from etl.sync.commit import commit, preview
+from etl.sync.dask import executor_of
+from etl.sync.executor import BucketWork, Threads, finishing
 from etl.sync.find import Finder
 from etl.sync.merge import THRESHOLDS, Thresholds
 from etl.sync.preview import Previewed
@@ -33,11 +36,12 @@ from etl.sync.progress import RunProgress
 from etl.sync.publishing import Publishing
 from etl.sync.recording import locked, recording_failure
 from etl.sync.run import CurrentRun, no_progress
+from etl.sync.run_tables import ReadBatch
 from etl.sync.stats import RunStats
 from etl.sync.successor import Successors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from sqlalchemy import Connection, Engine
 
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     from etl.settings import Settings
     from etl.sync.batch import Batch
     from etl.sync.declared import Declared
+    from etl.sync.executor import Executor
     from etl.sync.progress import Progress
     from etl.sync.rebuild import Rebuilt
 
@@ -78,6 +83,7 @@ class DataManager:
         events_per_run: int = EVENTS_PER_RUN,
         thresholds: Thresholds = THRESHOLDS,
         datasets: tuple[Dataset, ...] | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self._settings = settings
         self._source_bucket = settings.source_bucket
@@ -96,6 +102,12 @@ class DataManager:
         self._thresholds = thresholds
         self._declarations = declared.Declarations(self._data_schema, self._source_bucket, datasets)
         self._publishing = Publishing(self._store, settings, self._data_schema)
+        self._threads = Threads(self._store)
+        self._executor = executor or executor_of(settings, self._store)
+
+    def close(self) -> None:
+        """End the connections to Dask, and its workers if they are of this process."""
+        self._executor.close()
 
     def declare(self, datasets: tuple[Dataset, ...]) -> None:
         """Install these datasets with the next full run, because their file changed."""
@@ -240,7 +252,7 @@ class DataManager:
     def _run_full(self, run: CurrentRun) -> RunReport:
         """Sync all buckets. List, diff and read are generators that `_stage` consumes."""
         run = self._followed(run)
-        with recording_failure(run):
+        with recording_failure(run), finishing(self._executor, run):
             begin = self._declarations.of_full_run if run.rebuild is None else run.rebuild.begin
             known = begin(run.connection)
             run.failures.update(known.failures)
@@ -370,7 +382,7 @@ class DataManager:
 
     def _read(
         self, run: CurrentRun, known: Declared, bucket: str, route: Route, changed: Iterable[Change]
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch | ReadBatch, None, None]:
         """Fetch and parse the changed objects in batches, each while another is staged."""
         profile = run.stats.profile
         coming = profile.each("list", changed)
@@ -381,7 +393,6 @@ class DataManager:
         import_arrow()  # which a run without changes does not need
         from etl.read.limits import ExpansionLimits
         from etl.read.rows.layout import AddedColumns
-        from etl.sync import stream
         from etl.sync.reading import BucketReading
         from etl.sync.unchanged import Comparisons
 
@@ -391,21 +402,34 @@ class DataManager:
         # The tables may lack what is declared.
         is_altered = run.preview is not None or run.rebuild is not None
         comparisons = Comparisons(() if is_altered else known.datasets, self.engine)
-        batches = stream.read_changes(self._store, reading, chain([first], coming), comparisons)
+        is_own = is_altered or not run.is_full
+        executor: Executor = self._threads if is_own else self._executor
+        work = BucketWork(run, known, reading, chain([first], coming), comparisons)
+        batches = executor.read(work)
         yield from profile.each("read", batches)  # the time that the run waits for a batch
 
-    def _stage(self, run: CurrentRun, known: Declared, batches: Iterator[Batch]) -> Declared:
+    def _stage(
+        self, run: CurrentRun, known: Declared, batches: Generator[Batch | ReadBatch, None, None]
+    ) -> Declared:
         """Stage the batches; return the datasets with the columns that they add."""
         stats = run.stats
-        for found in batches:
-            from etl.sync.stage import stage  # pyarrow, as in `_read`
-
-            with stats.profile.step("stage"):
-                known = add_new_columns(run, known, found.new_columns)
-                batch = found.without(run.failures)
-                run.successors.prepare(run.connection, known.datasets, batch, self._thresholds.many)
-                stage(run.connection, batch, run.successors.names)
-            stats.add(batch)
-            run.progress.report("read", stats.staged)
+        with closing(batches):  # after an error it uses the connection no more
+            for found in batches:
+                if isinstance(found, ReadBatch):  # staged already
+                    stats.add_staged(found)
+                else:
+                    known = self._stage_batch(run, known, found)
+                run.progress.report("read", stats.staged)
         stats.profile.count("list", stats.listed)
+        return known
+
+    def _stage_batch(self, run: CurrentRun, known: Declared, found: Batch) -> Declared:
+        from etl.sync.stage import stage  # pyarrow, as in `_read`
+
+        with run.stats.profile.step("stage"):
+            known = add_new_columns(run, known, found.new_columns)
+            batch = found.without(run.failures)
+            run.successors.prepare(run.connection, known.datasets, batch, self._thresholds.many)
+            stage(run.connection, batch, run.successors.names)
+        run.stats.add(batch)
         return known

@@ -16,6 +16,7 @@ from etl.model.values import Problem
 from etl.read.columns import SOURCE_KEY
 from etl.sync.copy_text import copy_text
 from etl.sync.reading import StagedObject
+from etl.sync.run_tables import Staging
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -38,23 +39,33 @@ def stage(connection: Connection, batch: Batch, in_successor: Container[str] = (
         return (successor_table if dataset in in_successor else staging_table)(dataset)
 
     with connection.begin():
-        if batch.discards is not None:
-            table = table_of(batch.discards.dataset)
-            _discard(connection, batch.discards, table, batch.bucket)
-        if batch.compared is not None:
-            _stage_compared(connection, batch.compared)
-        for dataset, rows in batch.rows.items():
-            _copy_rows(connection, table_of(dataset), rows)
-        _copy_table(connection, "staging_object", _table(batch.objects, StagedObject._fields))
-        _copy_table(connection, "staging_problem", _problems(batch))
+        write(connection, batch, Staging("staging_object", "staging_problem", table_of))
 
 
-def _discard(connection: Connection, discard: Discard, table: str, bucket: str) -> None:
-    rows = f"DELETE FROM {in_text(table)} WHERE {SOURCE_KEY} = :key"
-    connection.execute(text(rows), {"key": discard.key})
+def write(connection: Connection, batch: Batch, tables: Staging) -> int:
+    """Add one batch to these tables, which have all columns of its rows. The caller commits.
+
+    Returns the number of rows that the batch discarded.
+    """
+    discarded = 0
+    if batch.discards is not None:
+        discarded = _discard(connection, batch.discards, tables, batch.bucket)
+    if batch.compared is not None:
+        _stage_compared(connection, batch.compared)
+    for dataset, rows in batch.rows.items():
+        _copy_rows(connection, tables.rows_of(dataset), rows)
+    _copy_table(connection, tables.objects, _table(batch.objects, StagedObject._fields))
+    _copy_table(connection, tables.problems, _problems(batch))
+    return discarded
+
+
+def _discard(connection: Connection, discard: Discard, tables: Staging, bucket: str) -> int:
+    rows = f"DELETE FROM {in_text(tables.rows_of(discard.dataset))} WHERE {SOURCE_KEY} = :key"
+    discarded = connection.execute(text(rows), {"key": discard.key}).rowcount
     if not discard.keeps_problems:
-        problems = "DELETE FROM staging_problem WHERE bucket = :bucket AND key = :key"
+        problems = f"DELETE FROM {tables.problems} WHERE bucket = :bucket AND key = :key"
         connection.execute(text(problems), {"bucket": bucket, "key": discard.key})
+    return discarded
 
 
 def _stage_compared(connection: Connection, compared: Compared) -> None:

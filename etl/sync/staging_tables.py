@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
-from etl.sync import successor
+from etl.sync import run_tables, successor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,11 +20,12 @@ def empty_staging(connection: Connection, datasets: Iterable[DatasetSql]) -> Non
     """Remove the rows of an interrupted run; write nothing if there are none."""
     tables = _tables(datasets)
     questions = [
-        f"SELECT {number} AS number, CAST(NULL AS text) AS successor"
+        f"SELECT {number} AS number, CAST(NULL AS text) AS successor, CAST(NULL AS text) AS of_run"
         f" WHERE EXISTS (SELECT FROM {table})"
         for number, table in enumerate(tables)
     ]
-    questions.append(f"SELECT NULL, relname FROM ({successor.LEFT_OVER}) AS left_over")
+    questions.append(f"SELECT NULL, relname, NULL FROM ({successor.LEFT_OVER}) AS left_over")
+    questions.append(f"SELECT NULL, NULL, relname FROM ({run_tables.LEFT_OVER}) AS left_over")
     found = connection.execute(text(" UNION ALL ".join(questions))).all()
     filled = [tables[row.number] for row in found if row.number is not None]
     if filled:
@@ -33,6 +34,7 @@ def empty_staging(connection: Connection, datasets: Iterable[DatasetSql]) -> Non
         if row.successor is not None:
             successor.drop(connection, row.successor)
     connection.commit()
+    run_tables.drop(connection, [row.of_run for row in found if row.of_run is not None])
 
 
 def clear(connection: Connection, datasets: Iterable[DatasetSql], *, is_small: bool) -> None:

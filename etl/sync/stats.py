@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from etl.model.values import Counts
     from etl.sync.batch import Batch
+    from etl.sync.run_tables import ReadBatch
 
 Item = TypeVar("Item")
 
@@ -80,7 +81,8 @@ class RunStats:
     """Counters of the listing and of staging.
 
     `unreadable` holds keys. `missed_by_events` counts changes without an event. `compared` are the
-    datasets with objects whose rows were compared before they were staged.
+    datasets with objects whose rows were compared before they were staged. `elsewhere_seconds` are
+    CPU seconds of other processes that read.
     """
 
     listed: int = 0
@@ -91,6 +93,7 @@ class RunStats:
     vanished: int = 0
     missed_by_events: int = 0
     compared: set[str] = field(default_factory=set)
+    elsewhere_seconds: float = 0.0
     profile: Profile = field(default_factory=Profile)
 
     def add(self, batch: Batch) -> None:
@@ -101,6 +104,14 @@ class RunStats:
         self.vanished += batch.vanished
         if batch.compared is not None:
             self.compared.add(batch.compared.sql.dataset.name)
+
+    def add_staged(self, found: ReadBatch) -> None:
+        """Count what another process staged."""
+        self.profile.count("stage", found.row_count)
+        self.staged += found.objects
+        self.unreadable.update(found.unreadable)
+        self.vanished += found.vanished
+        self.elsewhere_seconds += found.cpu_seconds
 
     def snapshot(self) -> RunStats:
         """The counters as they are, for `restore`."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from etl.sync.batch import Batch
+    from etl.sync.run_tables import RunTables
 
 log = get_logger("etl.merge")
 
@@ -50,7 +51,7 @@ _NOT_REPLACEABLE = "the table has rows, or another client has changed it"
 LEFT_OVER = (
     "SELECT CAST(relname AS text) FROM pg_class"
     " WHERE relnamespace = to_regnamespace(quote_ident(current_schema()))"
-    f" AND starts_with(CAST(relname AS text), '{SUCCESSOR_PREFIX}') AND relkind = 'r'"
+    f" AND CAST(relname AS text) ~ '^{SUCCESSOR_PREFIX}[^0-9]' AND relkind = 'r'"
 )
 WAIT_SECONDS = 2.0  # for short transactions of other clients, before the usual merge
 _POLL_SECONDS = 0.05
@@ -61,13 +62,15 @@ class Successors:
     """The datasets of a run whose rows are in the successors of their tables.
 
     `taken` are those whose successor has replaced the table. `orders` tells for all datasets of the
-    run whether their rows arrive in key order.
+    run whether their rows arrive in key order. Other datasets have their rows in the
+    `run_tables`, if those were created.
     """
 
     is_allowed: bool = True
     orders: KeyOrders = field(default_factory=KeyOrders)
     names: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
+    run_tables: RunTables | None = None
     _considered: set[str] = field(default_factory=set)
     _earlier: list[str] = field(default_factory=list)
 
@@ -89,21 +92,44 @@ class Successors:
                 else:
                     log.info("staging the rows of a first load", dataset=name, reason=reason)
 
+    def prepare_for_run(
+        self, connection: Connection, datasets: Iterable[DatasetSql], run_id: int
+    ) -> None:
+        """Create the successor of each empty table, for processes that fill it; commit.
+
+        Their rows arrive in no order. If keys are repeated, the successor is merged.
+        """
+        for sql in datasets:
+            name = sql.dataset.name
+            self.orders.add(name, None)
+            if self.is_allowed and name not in self._considered:
+                self._considered.add(name)
+                if not _create(connection, replace(sql, of_run=run_id)):
+                    self.names.add(name)
+
     def staged(self, sql: DatasetSql) -> DatasetSql:
-        """The statements of the dataset, which read its rows from the successor or from staging."""
-        is_in = sql.dataset.name in self.names
-        return replace(sql, staged_in=StagedIn.SUCCESSOR if is_in else StagedIn.STAGING)
+        """The statements of the dataset, which read its rows from where they are staged."""
+        name = sql.dataset.name
+        of_run = self._run_of(name)
+        others = StagedIn.STAGING if of_run is None else StagedIn.RUN
+        staged_in = StagedIn.SUCCESSOR if name in self.names else others
+        return replace(sql, staged_in=staged_in, of_run=of_run)
+
+    def _run_of(self, name: str) -> int | None:
+        """The run that has tables of its own for the rows of the dataset."""
+        tables = self.run_tables
+        return tables.run_id if tables is not None and name in tables.datasets else None
 
     def drop(self, connection: Connection) -> None:
         """Drop the successors that are left. The caller commits, or tries the merge again."""
         for name in sorted(self.names):
-            drop(connection, successor_table(name))
+            drop(connection, successor_table(name, self._run_of(name)))
 
     def leave_out(self, connection: Connection, name: str) -> None:
         """Drop the successor of a dataset, if it has one. The caller commits."""
         if name in self.names:
             self.names.remove(name)
-            drop(connection, successor_table(name))
+            drop(connection, successor_table(name, self._run_of(name)))
 
     def note_transactions(self, connection: Connection) -> None:
         """Note the transactions of other clients that are open after the last batch."""
@@ -121,7 +147,7 @@ class Successors:
         self.taken.discard(name)
         if sql.staged_in is not StagedIn.SUCCESSOR:
             return False
-        if with_images or not sql.is_sorted:
+        if with_images or not (sql.is_sorted or sql.of_run is not None):
             reason = "rows have images" if with_images else _NOT_IN_ORDER
         elif not self._have_ended(connection):
             reason = "a transaction of another client is open"

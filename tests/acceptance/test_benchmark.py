@@ -39,6 +39,9 @@ SMALL = replace(
     listed_objects=50,
     kept_runs=600,
     open_problems=300,
+    worker_csvs=6_000,
+    worker_rows=1_000,
+    worker_readings=1_000,
 )
 
 

@@ -251,6 +251,7 @@ def test_the_image_installs_the_runtime_lock_by_hash():
         "requirements.lock",
         "requirements-kafka.lock",
         "requirements-otel.lock",
+        "requirements-dask.lock",
     ]
     assert [*pip, "check"] in COMMANDS
     assert not [word for _, words in DOCKERFILE for word in words if "requirements-dev" in word]
@@ -268,11 +269,27 @@ def test_bucket_is_subscribed_to_the_configured_kafka_target():
     assert store[f"MINIO_NOTIFY_KAFKA_ENABLE_{name}"] == "${MINIO_NOTIFY_KAFKA:-off}"
 
 
-def test_kafka_profile_is_complete_and_optional():
+def test_profiles_are_complete_and_optional():
     profiled = {name for name, service in SERVICES.items() if "profiles" in service}
-    assert profiled - {"pgadmin"} == {"kafka", "topic", "consumer"}
+    assert {name for name in profiled if SERVICES[name]["profiles"] == ["kafka"]} == {
+        *("kafka", "topic", "consumer")
+    }
+    assert {name for name in profiled if SERVICES[name]["profiles"] == ["dask"]} == {
+        *("dask-scheduler", "dask-worker")
+    }
     for name in set(SERVICES) - profiled:
         assert not set(SERVICES[name].get("depends_on", {})) & profiled
+
+
+def test_workers_and_the_how_to_name_the_address_of_the_dask_scheduler():
+    scheduler, worker = SERVICES["dask-scheduler"], SERVICES["dask-worker"]
+    (port,) = options(scheduler["command"], "--port")
+    address = f"tcp://dask-scheduler:{port}"
+    assert worker["command"][0] == address
+    assert "ports" not in scheduler  # whoever reaches it can run code on the workers
+    how_to = (ROOT / "docs" / "how-to" / "read-on-dask-workers.md").read_text("utf-8")
+    assert f"DASK_SCHEDULER={address}" in how_to
+    assert worker["environment"]["DASK_SCHEDULER"] == "${DASK_SCHEDULER:-}"
 
 
 def test_store_and_consumer_use_the_same_broker_and_topic():

@@ -44,6 +44,7 @@ MEBIBYTE = 1 << 20
 UNITS = {"Mi": 1, "Gi": 1024}
 ALL_PODS = {"app.kubernetes.io/name": "bucketline"}
 REPLACED = "components: []"
+DASK = "bucketline-dask"
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 IMAGE_ENVIRONMENT = dict(
     re.findall(r'^(?:ENV| {4}) ?([A-Z_]+)=("[^"]*"|\S+)', DOCKERFILE, re.MULTILINE)
@@ -62,6 +63,11 @@ def documented(tmp_path_factory: pytest.TempPathFactory) -> list[Resource]:
     (folder / "kustomization.yaml").write_text(text, "utf-8")
     (folder / "datasets.toml").write_bytes((FOLDER / "base" / "datasets.toml").read_bytes())
     return render(folder)
+
+
+def of_bucketline(resources: list[Resource]) -> dict[str, Resource]:
+    """The containers that run commands of Bucketline. Workers of Dask get settings with tasks."""
+    return {name: one for name, one in containers(resources).items() if not name.startswith(DASK)}
 
 
 def components() -> list[str]:
@@ -173,7 +179,7 @@ def test_every_container_has_requests_and_limits(resources: list[Resource]):
 def test_every_command_and_option_exists(resources: list[Resource]):
     started = {
         name: [parse(line) for line in lines_of(container)]
-        for name, container in containers(resources).items()
+        for name, container in of_bucketline(resources).items()
     }
     assert all(started.values())
     assert started["bucketline-migrate/migrate"] == [["migrate"]]
@@ -190,6 +196,8 @@ def test_an_unknown_option_is_found():
 
 def test_long_running_pods_wait_for_the_tables(resources: list[Resource]):
     for name, one in of_kind(resources, "Deployment").items():
+        if name.startswith(DASK):
+            continue
         (wait,) = one["spec"]["template"]["spec"]["initContainers"]
         script = wait["command"][-1]
         assert re.fullmatch(r"until bucketline runs list .*; do sleep 5; done", script), name
@@ -224,7 +232,7 @@ def test_one_scheduler_ends_before_the_next_one_starts():
 def test_every_variable_is_a_setting(resources: list[Resource]):
     known = {name.upper() for name in Settings.model_fields}
     assert set(settings_of(resources)) <= known | {PROGRAM}
-    for name, container in containers(resources).items():
+    for name, container in of_bucketline(resources).items():
         assert {variable["name"] for variable in container["env"]} <= known, name
 
 
@@ -238,7 +246,7 @@ def test_settings_are_valid_and_name_servers_of_the_user(resources: list[Resourc
 def test_variables_come_from_the_settings_and_from_secrets_alone(resources: list[Resource]):
     maps = of_kind(resources, "ConfigMap")
     assert not of_kind(resources, "Secret")
-    for name, container in containers(resources).items():
+    for name, container in of_bucketline(resources).items():
         ((source,),) = [one.values() for one in container["envFrom"]]
         assert source["name"] in maps, name
         assert all(set(one) == {"name", "valueFrom"} for one in container["env"]), name
@@ -249,7 +257,7 @@ def test_documented_keys_of_the_secret_are_those_that_are_read(documented: list[
     rows = re.findall(r"^ +\| (`[A-Z].*?) \| (yes|no) \|", HOW_TO, re.MULTILINE)
     keys = {key: needed for cell, needed in rows for key in re.findall(r"`(\w+)`", cell)}
     assert {("bucketline", key) for key in keys} == secret_keys(documented)
-    for container in containers(documented).values():
+    for container in of_bucketline(documented).values():
         for variable in container["env"]:
             reference = variable["valueFrom"]["secretKeyRef"]
             is_optional = reference.get("optional", False)
@@ -356,7 +364,7 @@ def test_api_listens_for_other_pods_and_requires_a_key(tmp_path: Path):
 
 
 def test_services_and_ingresses_reach_the_port_of_the_api(documented: list[Resource]):
-    (service,) = of_kind(documented, "Service").values()
+    service = of_kind(documented, "Service")["bucketline-api"]
     assert selected({"matchLabels": service["spec"]["selector"]}, documented) == {"bucketline-api"}
     (port,) = service["spec"]["ports"]
     assert port["targetPort"] in {
@@ -421,6 +429,9 @@ def test_policies_open_only_the_port_of_the_api_and_named_ports(resources: list[
     assert all(rule["ports"] for _, rule in rules)
     for name, one in of_kind(resources, "NetworkPolicy").items():
         for rule in one["spec"].get("ingress", []):
+            if name.startswith(DASK):
+                assert all("podSelector" in source for source in rule["from"]), name
+                continue
             assert selected(one["spec"]["podSelector"], resources) == {"bucketline-api"}, name
             assert [port["port"] for port in rule["ports"]] == ["http"], name
             assert rule["from"], name
@@ -444,7 +455,7 @@ def test_network_of_the_example_is_narrowed_to_single_namespaces():
 
 def test_monitor_scrapes_the_metrics_as_the_job_of_the_alert_rules(documented: list[Resource]):
     (monitor,) = of_kind(documented, "ServiceMonitor").values()
-    (service,) = of_kind(documented, "Service").values()
+    service = of_kind(documented, "Service")["bucketline-api"]
     labels = service["metadata"]["labels"]
     (endpoint,) = monitor["spec"]["endpoints"]
     assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
@@ -463,6 +474,27 @@ def test_monitor_scrapes_the_metrics_as_the_job_of_the_alert_rules(documented: l
 def test_consumer_of_a_queue_is_a_component(queue: str, documented: list[Resource]):
     consumer = containers(documented)[f"bucketline-{queue}/consumer"]
     assert list(lines_of(consumer)) == [["events", queue]]
+
+
+def test_dask_is_a_component_that_runs_use(documented: list[Resource]):
+    found = containers(documented)
+    scheduler = found["bucketline-dask/dask-scheduler"]
+    worker = found["bucketline-dask-worker/dask-worker"]
+    assert scheduler["command"] == ["dask", "scheduler"]
+    assert worker["command"] == ["dask", "worker"]
+    (service,) = (
+        one
+        for one in of_kind(documented, "Service").values()
+        if one["metadata"]["name"] == "bucketline-dask"
+    )
+    address = f"tcp://bucketline-dask:{service['spec']['ports'][0]['port']}"
+    assert worker["args"][0] == address
+    (settings,) = (
+        one["data"]
+        for one in of_kind(documented, "ConfigMap").values()
+        if "DASK_SCHEDULER" in one["data"]
+    )
+    assert settings["DASK_SCHEDULER"] == address
 
 
 # -- the how-to

@@ -25,18 +25,20 @@ ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 DIRECT: list[str] = PROJECT["project"]["dependencies"]
 KAFKA: list[str] = PROJECT["project"]["optional-dependencies"]["kafka"]
+DASK: list[str] = PROJECT["project"]["optional-dependencies"]["dask"]
 OTEL: list[str] = PROJECT["project"]["optional-dependencies"]["otel"]
 DEV: list[str] = PROJECT["dependency-groups"]["dev"]
 LOCKS: dict[str, tuple[list[str], list[str]]] = {
     "runtime": (["requirements.lock"], DIRECT),
     "kafka": (["requirements.lock", "requirements-kafka.lock"], DIRECT + KAFKA),
+    "dask": (["requirements.lock", "requirements-dask.lock"], DIRECT + DASK),
     "otel": (["requirements.lock", "requirements-otel.lock"], DIRECT + OTEL),
     "dev": (
         [
             *("requirements.lock", "requirements-kafka.lock", "requirements-otel.lock"),
-            "requirements-dev.lock",
+            *("requirements-dask.lock", "requirements-dev.lock"),
         ],
-        DIRECT + KAFKA + OTEL + DEV,
+        DIRECT + KAFKA + OTEL + DASK + DEV,
     ),
 }
 PLATFORMS = {

@@ -87,6 +87,8 @@ def make_project(folder: Path) -> Path:
     lock_brokers(folder)
     spans = make_wheel(folder, "spans", "1.0", {"spans.py": ""})
     (folder / "requirements-otel.lock").write_text(spans)
+    dask = make_wheel(folder, "workers", "1.0", {"workers.py": ""})
+    (folder / "requirements-dask.lock").write_text(dask)
     (folder / "requirements-dev.lock").write_text(make_wheel(folder, "tools", "1.0", tools))
     return folder
 
@@ -201,6 +203,24 @@ def test_opentelemetry_is_installed_when_traces_have_a_destination(
     done = call(own_installed / "run.sh", "status", **({} if is_in_file else setting))
     assert done.returncode == 0, done.stderr
     assert list(own_installed.glob(".venv/lib/python*/site-packages/spans.py"))
+
+
+@pytest.mark.parametrize(
+    ("words", "setting"),
+    [
+        (("run", "--dask", "local"), {}),
+        (("run", "--dask=local"), {}),
+        (("schedule",), {"DASK_SCHEDULER": "tcp://10.0.0.1:8786"}),
+    ],
+)
+def test_dask_is_installed_where_it_is_used(
+    own_installed: Path, words: tuple[str, ...], setting: dict[str, str]
+):
+    assert call(own_installed / "run.sh", "run").returncode == 0
+    assert not list(own_installed.glob(".venv/lib/python*/site-packages/workers.py"))
+    done = call(own_installed / "run.sh", *words, **setting)
+    assert done.returncode == 0, done.stderr
+    assert list(own_installed.glob(".venv/lib/python*/site-packages/workers.py"))
 
 
 def test_kafka_client_is_installed_when_brokers_are_set(own_installed: Path):
@@ -632,6 +652,7 @@ def test_locks_cover_dependencies_and_runtime_has_no_test_tools():
     tools = locked_names(ROOT / "requirements-dev.lock")
     extras = declared["project"]["optional-dependencies"]
     assert declared_names(extras["kafka"]) == locked_names(ROOT / "requirements-kafka.lock")
+    assert declared_names(extras["dask"]) <= locked_names(ROOT / "requirements-dask.lock")
     assert declared_names(extras["otel"]) <= locked_names(ROOT / "requirements-otel.lock")
     assert declared_names(declared["project"]["dependencies"]) <= runtime
     assert declared_names(declared["dependency-groups"]["dev"]) <= tools
