@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError
 from pydantic import ValidationError
 
 from etl.model.errors import ConfigurationError
-from etl.services.kafka import client
+from etl.runtime import logs
 from etl.services.kafka.client import ThrottledLog, connection_options
 from etl.settings import Settings
 
@@ -77,10 +77,10 @@ def test_output_topics_must_differ_from_the_input_topic(name: str):
 
 def test_same_error_is_logged_once_per_minute(monkeypatch: pytest.MonkeyPatch):
     now = 1000.0
-    monkeypatch.setattr(client.time, "monotonic", lambda: now)
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
     throttled = ThrottledLog()
     transport, auth = KafkaError._TRANSPORT, KafkaError._AUTHENTICATION  # noqa: SLF001
     logged = [throttled.is_due(KafkaError(code).name()) for code in (transport, transport, auth)]
     assert logged == [True, False, True]
-    now += client.LOG_EVERY_SECONDS
+    now += 60
     assert throttled.is_due(KafkaError(transport).name())

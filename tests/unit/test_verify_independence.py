@@ -18,7 +18,7 @@ VERIFY = ROOT / "etl" / "verify"
 # Values, errors, settings and table definitions; nothing that reads, checks or merges.
 _SHARED = (
     *("db.engine", "db.tables", "model.dataset", "model.errors", "model.values", "runtime.program"),
-    "settings",
+    *("settings", "settings.s3"),
 )
 SHARED = {f"etl.{name}" for name in _SHARED}
 PURE = {"etl.model.dataset", "etl.model.errors", "etl.model.values"}
