@@ -41,8 +41,8 @@ def await_running(deployment: Deployment) -> None:
 
 
 def test_deployed_services_are_healthy_and_serve_the_sample(deployment: Deployment):
-    assert deployment.states() == RUNNING
-    assert deployment.sql("SELECT count(*) FROM users") == [[str(SAMPLE_USERS)]]
+    await_running(deployment)
+    wait_until(lambda: deployment.sql("SELECT count(*) FROM users") == [[str(SAMPLE_USERS)]])
     status, stats = deployment.ask("/stats")
     assert status == 200
     assert stats["count"] == SAMPLE_USERS
