@@ -95,7 +95,7 @@ class Deployment:
 
     def await_health(self) -> None:
         """Wait until the API reports that store, database and runs are well."""
-        wait_until(lambda: self.ask("/health")[0] == 200, seconds=60, pause=0.2)
+        wait_until(lambda: self.ask("/health")[0] == 200, seconds=120, pause=0.2)
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, Any]:
         """The status and the JSON of a response of the published port; 0 without a response."""
@@ -118,8 +118,11 @@ class Deployment:
         return self.ask(f"/data/{user_id}")[0] == 200
 
     def await_user(self, user_id: str) -> None:
-        """Wait until the API serves this user. The next run of the interval is 25 minutes away."""
-        wait_until(lambda: self.has_user(user_id), seconds=60, pause=0.1)
+        """Wait until the API serves this user. The next run of the interval is 25 minutes away.
+
+        After an outage, the attempts to listen and to run have pauses of up to half a minute each.
+        """
+        wait_until(lambda: self.has_user(user_id), seconds=180, pause=0.1)
 
     def _on_store(self, method: str, *arguments: object) -> None:
         secret = self.secret("MINIO_ROOT_PASSWORD")
