@@ -80,9 +80,8 @@ class Holds:
             self._bucket.remove(f"{number}.csv")
         ended = run_in_process(self._job, self._notes, moment)
         assert ended.was_killed == (moment is not None)
-        self._manager.run(
-            Trigger.CLI, wait_seconds=60
-        )  # PostgreSQL ends the killed session with a delay
+        # PostgreSQL ends the session of the killed run, and its lock, with a delay.
+        self._manager.run(Trigger.CLI, wait_seconds=60)
         self._put_all()
         return ended.operations
 
