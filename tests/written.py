@@ -3,7 +3,7 @@
 Each thing, a user or a document, has one writer, so its versions are in order. A version has a
 number and a content, None if it removes the thing. An answer is right if each thing is as some
 version that may be current: none older than what was already seen or is known to be covered, and
-none that nobody has begun to write.
+none whose writing has not begun.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ class Engine:
         """Start dockerd and wait until it answers. Containers that restart are started again."""
         self._run = Path(tempfile.mkdtemp(dir=self.folder, prefix="run-"))  # as /run after a boot
         log = (self.folder / "dockerd.log").open("a")
-        files = os.sysconf("SC_OPEN_MAX")  # this machine's limit may be one that nobody can raise
+        files = os.sysconf("SC_OPEN_MAX")  # root may lack the right to raise it
         self._daemon = subprocess.Popen(
             [
                 *("nsenter", f"--target={self.init}", "--net", "--mount", "--pid", "dockerd"),

@@ -286,7 +286,7 @@ def test_workers_and_the_how_to_name_the_address_of_the_dask_scheduler():
     (port,) = options(scheduler["command"], "--port")
     address = f"tcp://dask-scheduler:{port}"
     assert worker["command"][0] == address
-    assert "ports" not in scheduler  # whoever reaches it can run code on the workers
+    assert "ports" not in scheduler  # its clients can run code on the workers
     how_to = (ROOT / "docs" / "how-to" / "read-on-dask-workers.md").read_text("utf-8")
     assert f"DASK_SCHEDULER={address}" in how_to
     assert worker["environment"]["DASK_SCHEDULER"] == "${DASK_SCHEDULER:-}"
