@@ -12,7 +12,6 @@ from sqlalchemy import make_url
 
 from etl.settings import Settings
 
-
 STALLED_SECONDS = 20  # at most: a test must fail, not wait forever
 
 
