@@ -116,7 +116,8 @@ class NoAnswer(Exception):
 class Client:
     """Sends each request to APIs chosen at random, until one of them answers it.
 
-    A connection that ends, or a 503, is no answer. Any other status from 500 up is a fault.
+    A connection that ends, or a 503, is no answer. Any other status from 500 up is a fault. `late`
+    are the times of attempts that ended without a response after `attempt_seconds`.
     """
 
     addresses: Sequence[tuple[str, int]]
@@ -124,6 +125,7 @@ class Client:
     counts: Counter[str]
     answer_seconds: float = ANSWER_SECONDS
     attempt_seconds: float = ATTEMPT_SECONDS
+    late: list[float] = field(default_factory=list)
 
     def ask(
         self,
@@ -147,10 +149,14 @@ class Client:
     ) -> Answer | None:
         host, port = self.random.choice(self.addresses)
         connection = http.client.HTTPConnection(host, port, timeout=self.attempt_seconds)
+        began = time.monotonic()
         try:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
             answer = Answer(response.status, response.read())
+        except TimeoutError:
+            self.late.append(began)
+            return None
         except (OSError, http.client.HTTPException):
             return None
         finally:

@@ -32,30 +32,40 @@ DASK, WORKERS = "dask", ("worker1", "worker2")
 # A further host, such as one for a worker, needs its name here and its command in one of these.
 HOSTS = (OPERATOR, STORE, DATABASE_HOST, API, SCHEDULER, STANDBY, DASK, *WORKERS)
 COMMANDS: Mapping[str, tuple[str, ...]] = {
-    API: ("etl", "serve"),
-    SCHEDULER: ("etl", "schedule"),
-    STANDBY: ("etl", "schedule"),
+    API: ("-m", "etl", "serve"),
+    SCHEDULER: ("-m", "etl", "schedule"),
+    STANDBY: ("-m", "etl", "schedule"),
 }
 _DASK_WORKER = (
-    *("distributed.cli.dask_worker", "tcp://{dask}:8786", "--host", "{own}", "--nthreads", "1"),
+    *(
+        "-m",
+        "distributed.cli.dask_worker",
+        "tcp://{dask}:8786",
+        "--host",
+        "{own}",
+        "--nthreads",
+        "1",
+    ),
     *("--no-nanny", "--no-dashboard", "--local-directory", "{folder}", "--death-timeout", "60"),
 )
 DASK_COMMANDS: Mapping[str, tuple[str, ...]] = {
     DASK: (
-        *("distributed.cli.dask_scheduler", "--host", "{own}", "--port", "8786"),
+        *("-m", "distributed.cli.dask_scheduler", "--host", "{own}", "--port", "8786"),
         *("--no-dashboard", "--dashboard-address", "{own}:0"),
     ),
     **dict.fromkeys(WORKERS, _DASK_WORKER),
     SCHEDULER: COMMANDS[SCHEDULER],
 }
 STORE_PORT, DATABASE_PORT, API_PORT = 9000, 5432, 5000
+# A connection to PostgreSQL whose other end is silent ends after 4 s instead of 25 s.
+IMPATIENT = "?keepalives_idle=2&keepalives_interval=1&keepalives_count=2&tcp_user_timeout=4000"
 
 
 @dataclass
 class Installation:
     """The hosts, the settings that all of them use, and the process of each.
 
-    `commands` are modules with their arguments by host, `variables` are of their environment.
+    `commands` are arguments of Python by host, `variables` are of their environment.
     """
 
     lan: Lan
@@ -72,11 +82,10 @@ class Installation:
             "dask": self.lan.address(DASK),
             "folder": self.folder / name,
         }
-        module, *words = (word.format(**places) for word in self.commands[name])
-        given = {"PATH": os.environ["PATH"]}
-        if module == "etl":
-            given = environment(self.settings) | {"LOCAL_DIR": str(self.folder / name)}
-        command = [sys.executable, "-m", module, *words]
+        given = environment(self.settings) | {"LOCAL_DIR": str(self.folder / name)}
+        if name in (DASK, *WORKERS):
+            given = {"PATH": os.environ["PATH"]}
+        command = [sys.executable, *(word.format(**places) for word in self.commands[name])]
         self._start(name, Launch(command, {**given, **self.variables}, directory=ROOT))
 
     @contextmanager
@@ -196,8 +205,9 @@ def _has_database(address: str, password: str) -> bool:
     return True
 
 
-def seconds_until(condition: Callable[[], object], most: float = 120) -> float:
-    """How long it took until the condition held."""
+def measure(what: str, condition: Callable[[], object], most: float = 120) -> None:
+    """Print how long it takes until the condition holds."""
     began = time.monotonic()
     wait_until(condition, seconds=most, pause=0.05)
-    return time.monotonic() - began
+    seconds = time.monotonic() - began
+    print(f"{what}: {seconds:.1f} s", flush=True)  # noqa: T201 - shown if it fails, and with -s
