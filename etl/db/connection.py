@@ -20,7 +20,7 @@ from psycopg2 import _psycopg, extensions, sql
 from sqlalchemy import URL, make_url
 
 from etl.db import schema
-from etl.db.deadlines import DeadlineConnection
+from etl.db.bundling import BundlingConnection
 from etl.db.schema import Schemas
 from etl.model.errors import LoginRefused, RightMissing
 from etl.settings.database_url import URL_ESCAPES
@@ -178,7 +178,7 @@ class Opener:
         dsn, arguments = self._arguments
         started = time.monotonic()
         try:
-            return psycopg2.connect(*dsn, **arguments, connection_factory=DeadlineConnection)
+            return psycopg2.connect(*dsn, **arguments, connection_factory=BundlingConnection)
         except psycopg2.OperationalError as error:
             if time.monotonic() - started < CONNECT_TIMEOUT_SECONDS:
                 self._refuse(error, dsn, arguments)

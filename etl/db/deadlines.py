@@ -35,7 +35,7 @@ class DeadlineConnection(extensions.connection):  # type: ignore[misc]  # psycop
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the driver's
         super().__init__(*arguments, **options)
-        self.cursor_factory = _DeadlineCursor
+        self.cursor_factory = DeadlineCursor
 
     def commit(self) -> None:
         """Commit."""
@@ -67,10 +67,13 @@ class DeadlineConnection(extensions.connection):  # type: ignore[misc]  # psycop
             _watch.remove(call)
 
 
-class _DeadlineCursor(extensions.cursor):  # type: ignore[misc]  # psycopg2 has no types
+class DeadlineCursor(extensions.cursor):  # type: ignore[misc]  # psycopg2 has no types
+    """A cursor of such a connection."""
+
     connection: DeadlineConnection
 
     def execute(self, query: Any, parameters: Any = None) -> None:  # noqa: ANN401 - the driver's
+        """Execute the statement."""
         with self.connection.limited():
             super().execute(query, parameters)
 
