@@ -23,6 +23,7 @@ ALONE = "/* alone */ "
 
 # Statements that neither return nor change anything by themselves.
 _WITHOUT_EFFECT = re.compile(rb"(SAVEPOINT|RELEASE SAVEPOINT|SET LOCAL) [^;]*")
+_ROLLBACK = b"ROLLBACK TO SAVEPOINT "
 _IDLE = (extensions.TRANSACTION_STATUS_IDLE, extensions.TRANSACTION_STATUS_UNKNOWN)
 _BEGIN = b"BEGIN"
 _LEVELS = {
@@ -47,7 +48,11 @@ class BundlingConnection(DeadlineConnection):
         self.cursor_factory = _BundlingCursor
         self._begin: bytes | None = _BEGIN
         self._deferred: list[bytes] = []
-        self._is_changing = False  # something deferred is more than a savepoint
+        self._session = b""
+
+    def set_session_later(self, settings: bytes) -> None:
+        """Execute these statements, which end in a commit, before the next one."""
+        self._session = settings
 
     @property
     def autocommit(self) -> bool:
@@ -65,13 +70,14 @@ class BundlingConnection(DeadlineConnection):
 
     def commit(self) -> None:
         """Commit, with what was deferred."""
-        if self.closed or self._is_changing or self._status not in _IDLE:
+        is_changing = not all(map(_WITHOUT_EFFECT.fullmatch, self._deferred))
+        if self.closed or is_changing or self._status not in _IDLE:
             self._end(b"COMMIT")
-        self._forget()
+        self._deferred = []
 
     def rollback(self) -> None:
         """Roll back; on a lost connection, of which nothing is left, do nothing."""
-        self._forget()
+        self._deferred = []
         if not self.closed and self._status not in _IDLE:
             self._end(b"ROLLBACK")
 
@@ -85,28 +91,35 @@ class BundlingConnection(DeadlineConnection):
 
     def is_deferred(self, statement: bytes) -> bool:
         """Whether the statement may wait for the next one, and now does."""
+        if statement.startswith(_ROLLBACK):
+            return self._is_rolled_back(statement)
         is_later = statement.startswith(LATER.encode())
         if self._begin is None or not (is_later or _WITHOUT_EFFECT.fullmatch(statement)):
             return False
         self._deferred.append(statement)
-        self._is_changing |= is_later
         return True
+
+    def _is_rolled_back(self, statement: bytes) -> bool:
+        """Forget what was deferred since the savepoint; whether that is all there is to do."""
+        savepoint = statement.removeprefix(b"ROLLBACK TO ")
+        is_deferred = savepoint in self._deferred
+        kept = self._deferred.index(savepoint) + 1 if is_deferred else 0
+        del self._deferred[kept:]
+        return is_deferred
 
     def bundled(self, statement: bytes) -> bytes:
         """The statement with what has to be sent before it."""
         before, is_alone = self._deferred, statement.startswith(ALONE.encode())
         if self._begin is not None and not is_alone and self._status in _IDLE:
             before = [self._begin, *before]
-        self._forget()
+        if self._session:
+            before = [self._session, *before]
+        self._deferred, self._session = [], b""
         return b";\n".join([*before, statement])
 
     @property
     def _status(self) -> int:
         return int(self.info.transaction_status)
-
-    def _forget(self) -> None:
-        self._deferred = []
-        self._is_changing = False
 
     def _end(self, statement: bytes) -> None:
         with super().cursor(cursor_factory=DeadlineCursor) as cursor:

@@ -152,6 +152,11 @@ class Opener:
         connection.autocommit = False
         connection.response_seconds = self.response_seconds
 
+    def set_up_later(self, connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
+        """Set the session with the next statement, which has to check the version of the tables."""
+        with connection.cursor() as cursor:
+            connection.set_session_later(self._settings(cursor).encode())
+
     @property
     def response_seconds(self) -> float | None:
         """How long to wait for a response: longer than PostgreSQL's own limit, if there is one."""

@@ -143,8 +143,7 @@ class Scheduler(ServiceLoop):
                 is_next = (
                     monotonic() - self._worked_at < self._settings.event_gather.total_seconds()
                 )
-                pending = events.count_pending(connection, include_refused=False)
-                if pending >= BURST or not (did_work or is_next):
+                if not (did_work or is_next) or self._has_burst(connection):
                     self.debounce(connection)
 
     def handle_failure(self, error: Exception) -> float:
@@ -216,7 +215,7 @@ class Scheduler(ServiceLoop):
         The run may have installed datasets of other buckets. Their events are then subscribed to,
         and another run finds what changed in the meantime.
         """
-        ran = self._make_requested_run()
+        ran = runs.any_to_make(connection) and self._make_requested_run()
         if ran or not self._retries.run.is_armed():  # another process makes it
             self._unrecorded.ended()
         if ran and self._subscriptions.cover(connection):
@@ -302,6 +301,10 @@ class Scheduler(ServiceLoop):
         else:
             self._retries.refused.reset()
 
+    @staticmethod
+    def _has_burst(connection: Connection) -> bool:
+        return events.count_pending(connection, include_refused=False) >= BURST
+
     def _publish_if_due(self, connection: Connection) -> None:
         """Publish what event runs committed once it is due, with back-off while that fails."""
         if self._retries.publish.is_waiting() or publish.pending_run(connection) is None:
@@ -334,12 +337,13 @@ class Scheduler(ServiceLoop):
         A run would read from a store that is busy with the burst. A slow stream of events does
         not extend the window.
         """
-        pending = events.count_pending(connection)
+        pending = 0
         for _ in range(MAX_DEBOUNCE_WINDOWS):
             self.stopping.wait(self._settings.event_gather.total_seconds())
             if _wake_reason(connection) is Wake.REQUEST:
                 return
-            before, pending = pending, events.count_pending(connection)
+            before = pending
+            pending = events.count_pending(connection, include_refused=False)
             if pending - before < BURST:
                 return
 

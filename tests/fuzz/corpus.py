@@ -227,7 +227,9 @@ def xlsx_of(dataset: Dataset, rnd: Random) -> bytes:
     sink = io.BytesIO()
     book.save(sink)
     parts = parts_of(sink.getvalue())
-    parts["docProps/core.xml"] = _TIME_SAVED.sub(b"2026-01-02T03:04:05Z", parts["docProps/core.xml"])
+    parts["docProps/core.xml"] = _TIME_SAVED.sub(
+        b"2026-01-02T03:04:05Z", parts["docProps/core.xml"]
+    )
     return zip_of(parts, rnd)  # whose records have no times either: a seed makes the same file
 
 
