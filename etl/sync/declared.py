@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from etl.db import dataset_tables, reshaping, tallies
 from etl.db.connection import LOCK_NOT_AVAILABLE
 from etl.db.dataset_sql import DatasetSql
+from etl.db.reshaping import Reshaped
 from etl.db.round_trips import Question, ask
 from etl.db.sql import statements
 from etl.model.dataset import USERS
@@ -245,13 +246,18 @@ def ensure(
     """
     changes = [] if former is None else compare(former.dataset, sql.dataset)
     refusal = refused(changes, sql.dataset.name)
+    reshaped = Reshaped.NOT_FREE
     try:
         with begin():
             if refusal is not None or former is None:
-                if reshaping.reshape_empty(connection, former or sql, sql):
-                    changes = []
-                elif refusal is not None:
-                    return refusal
+                reshaped = reshaping.reshape_empty(connection, former or sql, sql)
+            if reshaped is Reshaped.COMPLETE and not keeps_staging:
+                dataset_tables.renew_staging(connection, sql)
+                return None
+            if reshaped is not Reshaped.NOT_FREE:
+                changes = []
+            elif refusal is not None:
+                return refusal
             dataset_tables.ensure(connection, sql, changes, keeps_staging=keeps_staging)
         with begin():
             dataset_tables.ensure_indexes(connection, sql)
