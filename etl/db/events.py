@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from pydantic_core import to_json
 from sqlalchemy import Connection, text
 
-from etl.db.engine import notify, source_bucket_of
+from etl.db.bundling import ALONE
+from etl.db.engine import channel_of, source_bucket_of
 from etl.db.event_messages import MAX_BODY_BYTES, BucketEvent, parse
 from etl.db.names import NotifyChannel
 from etl.db.round_trips import Question, later
@@ -55,26 +56,29 @@ def source_buckets(connection: Connection, source_bucket: str) -> list[str]:
     return list(connection.scalars(named, {"bucket": source_bucket}))
 
 
-def store(connection: Connection, events: Iterable[BucketEvent], *, source_bucket: str) -> int:
+def store(
+    connection: Connection,
+    events: Iterable[BucketEvent],
+    *,
+    source_bucket: str,
+    is_alone: bool = False,
+) -> int:
     """Store the events; return how many are new, and notify the scheduler if one is pending.
 
     Events of buckets that are no source of an installed dataset are stored as handled. The source
-    of a dataset that names none is `source_bucket`. The caller commits.
+    of a dataset that names none is `source_bucket`. The caller commits, unless the statement
+    `is_alone` in its transaction.
     """
     received = [_columns(event) for event in events]
     if not received:
         return 0
-    new = (
-        connection.execute(
-            text(statements("events")["store"]),
-            {"events": to_json(received, inf_nan_mode="null").decode(), "bucket": source_bucket},
-        )
-        .scalars()
-        .all()
-    )
-    if any(new):
-        notify(connection, CHANNEL)
-    return len(new)
+    storing = text((ALONE if is_alone else "") + statements("events")["store"])
+    parameters = {
+        "events": to_json(received, inf_nan_mode="null").decode(),
+        "bucket": source_bucket,
+        "channel": channel_of(connection, CHANNEL),
+    }
+    return int(connection.execute(storing, parameters).one().new)
 
 
 @dataclass(frozen=True, slots=True)

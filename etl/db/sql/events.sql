@@ -10,21 +10,28 @@ ORDER BY 1
 
 -- name: store
 -- Stores each event once, however often it is delivered. Events that need no run are stored as
--- handled. The fixed order prevents deadlocks between clients that store the same events.
--- Parameters: :events, a JSON array of the columns; :bucket, that of SOURCE_BUCKET.
-INSERT INTO bucket_event (bucket, key, mark, sequencer, event_name, event_time, etag, size,
-                          version_id, record, handled_by_run)
-SELECT bucket, key, dedup_key, sequencer, event_name, event_time, etag, size, version_id, record,
-       CASE WHEN may_change AND bucket IN (
-           SELECT coalesce(nullif(declaration->>'bucket', ''), :bucket) FROM dataset
-           UNION
-           SELECT :bucket WHERE NOT EXISTS (SELECT FROM dataset)) THEN NULL ELSE 0 END
-FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS received (
-    bucket text, key text, dedup_key text, sequencer text, event_name text, event_time timestamptz,
-    etag text, size bigint, version_id text, record jsonb, may_change boolean)
-ORDER BY bucket, key COLLATE "C", dedup_key
-ON CONFLICT (bucket, key, mark) DO NOTHING
-RETURNING handled_by_run IS NULL AS is_pending
+-- handled. The fixed order prevents deadlocks between clients that store the same events. Returns
+-- how many are new, and notifies if one is pending.
+-- Parameters: :events, a JSON array of the columns; :bucket, that of SOURCE_BUCKET; :channel.
+WITH stored AS (
+    INSERT INTO bucket_event (bucket, key, mark, sequencer, event_name, event_time, etag, size,
+                              version_id, record, handled_by_run)
+    SELECT bucket, key, dedup_key, sequencer, event_name, event_time, etag, size, version_id,
+           record, CASE WHEN may_change AND bucket IN (
+               SELECT coalesce(nullif(declaration->>'bucket', ''), :bucket) FROM dataset
+               UNION
+               SELECT :bucket WHERE NOT EXISTS (SELECT FROM dataset)) THEN NULL ELSE 0 END
+    FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS received (
+        bucket text, key text, dedup_key text, sequencer text, event_name text,
+        event_time timestamptz, etag text, size bigint, version_id text, record jsonb,
+        may_change boolean)
+    ORDER BY bucket, key COLLATE "C", dedup_key
+    ON CONFLICT (bucket, key, mark) DO NOTHING
+    RETURNING handled_by_run IS NULL AS is_pending
+)
+SELECT count(*) AS new, (SELECT pg_notify(:channel, '')
+                         WHERE EXISTS (SELECT FROM stored WHERE is_pending)) AS notified
+FROM stored
 
 -- name: any_pending
 -- Parameters: :include_refused.
