@@ -92,7 +92,7 @@ def copies(engine: Engine) -> int:
         return connection.execute(
             text(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND pid <> pg_backend_pid() AND state <> 'idle' AND query LIKE 'COPY%'"
+                " AND pid <> pg_backend_pid() AND state <> 'idle' AND query LIKE '%COPY (%'"
             )
         ).scalar_one()
 

@@ -138,7 +138,8 @@ def show_user(user_id: str, query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG
 
     For a user who is retired because its source row is gone, the response is 404 with the time.
     """
-    with services().database() as connection:
+    shared = services()
+    with shared.database(shared.autocommit) as connection:
         row = users.current_user(connection, user_id)
         found = images.find(connection, user_id)
         keys = images.thumbnail_keys(connection, found.sha256) if found is not None else {}

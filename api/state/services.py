@@ -136,7 +136,8 @@ class Services:
 
         def store(batch: Sequence[events.BucketEvent]) -> int:
             with self.database(engine) as connection:
-                return events.store(connection, batch, source_bucket=self.settings.source_bucket)
+                source_bucket = self.settings.source_bucket
+                return events.store(connection, batch, source_bucket=source_bucket, is_alone=True)
 
         self.event_commits = GroupCommit(store)
 

@@ -20,7 +20,8 @@ from psycopg2 import _psycopg, extensions, sql
 from sqlalchemy import URL, make_url
 
 from etl.db import schema
-from etl.db.deadlines import DeadlineConnection, Server
+from etl.db.bundling import BundlingConnection
+from etl.db.deadlines import Server
 from etl.db.schema import Schemas
 from etl.model.errors import LoginRefused, RightMissing
 from etl.settings.database_url import URL_ESCAPES
@@ -153,6 +154,11 @@ class Opener:
         connection.autocommit = False
         connection.response_seconds = self.response_seconds
 
+    def set_up_later(self, connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
+        """Set the session with the next statement, which has to check the version of the tables."""
+        with connection.cursor() as cursor:
+            connection.set_session_later(self._settings(cursor).encode())
+
     @property
     def response_seconds(self) -> float | None:
         """How long to wait for a response: longer than PostgreSQL's own limit, if there is one."""
@@ -184,7 +190,7 @@ class Opener:
         dsn, arguments = self._arguments
         started = time.monotonic()
         try:
-            return psycopg2.connect(*dsn, **arguments, connection_factory=DeadlineConnection)
+            return psycopg2.connect(*dsn, **arguments, connection_factory=BundlingConnection)
         except psycopg2.OperationalError as error:
             if time.monotonic() - started < CONNECT_TIMEOUT_SECONDS:
                 self._refuse(error, dsn, arguments)

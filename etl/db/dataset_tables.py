@@ -80,10 +80,9 @@ def ensure(
     Raises:  ConfigurationError when a table is not Bucketline's, or would have to be rewritten.
              SQLAlchemy's error when a lock was not free in time.
     """
-    connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     if not keeps_staging:
-        connection.execute(text(f"DROP TABLE IF EXISTS {sql.own_staging}"))
-        connection.execute(text(create_staging(sql)))
+        renew_staging(connection, sql)
+    connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     found = _found(connection, sql)
     _refuse_foreign(sql, found)
     missing = {name: made for name, made in created(sql).items() if name not in found}
@@ -94,6 +93,16 @@ def ensure(
         _check_unchanged(connection, sql)
         _drop_not_null(connection, sql)
         add_columns(connection, sql, [*sql.cells, *sql.attached])
+    connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
+
+
+def renew_staging(connection: Connection, sql: DatasetSql) -> None:
+    """Create the staging table again. The caller commits.
+
+    Raises:  SQLAlchemy's error when a lock was not free in time.
+    """
+    connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+    connection.execute(text(f"DROP TABLE IF EXISTS {sql.own_staging}; {create_staging(sql)}"))
     connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
 
 

@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from ctypes import create_string_buffer
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,7 +28,6 @@ from psycopg2 import _psycopg, extensions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
 
 CHECK_SECONDS = 0.5
 SILENCE_SECONDS = 3  # of a statement without a response, after which the server is asked
@@ -76,7 +75,7 @@ class DeadlineConnection(extensions.connection):  # type: ignore[misc]  # psycop
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the driver's
         super().__init__(*arguments, **options)
-        self.cursor_factory = _DeadlineCursor
+        self.cursor_factory = DeadlineCursor
 
     def commit(self) -> None:
         """Commit."""
@@ -124,26 +123,18 @@ class DeadlineConnection(extensions.connection):  # type: ignore[misc]  # psycop
             _shut_down(self)
 
 
-class _DeadlineCursor(extensions.cursor):  # type: ignore[misc]  # psycopg2 has no types
+class DeadlineCursor(extensions.cursor):  # type: ignore[misc]  # psycopg2 has no types
+    """A cursor of such a connection."""
+
     connection: DeadlineConnection
 
     def execute(self, query: Any, parameters: Any = None) -> None:  # noqa: ANN401 - the driver's
+        """Execute the statement."""
         with self.connection.limited():
             super().execute(query, parameters)
 
-    def fetchmany(self, *size: int) -> Any:  # noqa: ANN401 - the driver's
-        with self._fetching():
-            return super().fetchmany(*size)
-
-    def fetchall(self) -> Any:  # noqa: ANN401 - the driver's
-        with self._fetching():
-            return super().fetchall()
-
-    def _fetching(self) -> AbstractContextManager[None]:
-        """Limit a fetch of a named cursor, which asks the server; others have all rows."""
-        return nullcontext() if self.name is None else self.connection.limited()
-
     def copy_expert(self, *arguments: Any) -> None:  # noqa: ANN401 - the driver's
+        """Copy rows."""
         with self.connection.checked():
             super().copy_expert(*arguments)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from etl.db import schema
+from etl.db.bundling import ALONE
 from etl.db.connection import (
     CONNECT_TIMEOUT_SECONDS,
     FORBIDDEN,
@@ -35,7 +37,7 @@ from etl.model.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy.engine import ExceptionContext
     from sqlalchemy.pool import ConnectionPoolEntry
@@ -58,7 +60,6 @@ _LIMIT_WAITS = (
     " SELECT set_config('client_connection_check_interval', :interval, false)"
     " WHERE CAST(current_setting('server_version_num') AS integer) >= 140000"
 )
-_TRY_LOCK = "SELECT pg_try_advisory_lock(:lock)"
 
 
 def connect(
@@ -124,7 +125,8 @@ def connect_keeping_one(settings: Settings) -> Engine:
     """As `connect_unpooled`, but one connection stays open and is set up again for the next use.
 
     Returning it releases its locks and drops its temporary tables. PostgreSQL reads its catalogs
-    once per connection, which takes longer than many a run.
+    once per connection, which takes longer than many a run. `run_lock` compares versions, and
+    connects again if the connection was lost.
     """
     opener = Opener.of(settings, checks_schema=True)
     engine = create_engine(
@@ -143,10 +145,7 @@ def connect_keeping_one(settings: Settings) -> Engine:
     @event.listens_for(engine, "checkout")
     def on_use(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:  # noqa: ANN401
         if record.info.get("was_used"):
-            try:
-                opener.set_up(connection)
-            except psycopg2.Error as error:
-                raise DisconnectionError from error  # SQLAlchemy then opens another one
+            opener.set_up_later(connection)
         record.info["was_used"] = True
 
     return _with_schema_check(engine, opener)
@@ -251,21 +250,45 @@ def run_lock(
 
     Raises:  RunAlreadyActive when it is still held after `wait_seconds`; DatabaseUnavailable.
     """
-    with translating(), engine.connect() as connection:
-        key = lock_key(Lock.RUN, schemas_of(engine).state)
-        refusal = RunAlreadyActive("Another run is active.")
-        parameters = {
-            "lock": key,
-            "timeout": f"{LOCK_TIMEOUT_SECONDS}s",
-            "interval": f"{client_check_seconds}s",
-        }
-        statement = f"{_LIMIT_WAITS}; {_TRY_LOCK}"
-        _acquire(connection, statement, parameters, wait_seconds, refusal)
+    key = lock_key(Lock.RUN, schemas_of(engine).state)
+    parameters = {
+        "lock": key,
+        "timeout": f"{LOCK_TIMEOUT_SECONDS}s",
+        "interval": f"{client_check_seconds}s",
+    }
+    refusal = RunAlreadyActive("Another run is active.")
+    with translating(), ExitStack() as opened:
+        connection = opened.enter_context(engine.connect())
+        try:
+            is_locked = _try_run_lock(connection, parameters)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            opened.close()  # the connection was lost since it was last used
+            connection = opened.enter_context(engine.connect())
+            is_locked = _try_run_lock(connection, parameters)
+        if not is_locked:
+            _wait_for(partial(_try_run_lock, connection, parameters), wait_seconds, refusal)
         yield connection
-        # PostgreSQL detects a closed connection with a delay, and the next run may start at once.
         connection.rollback()
-        connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": key})
-        connection.commit()
+        if isinstance(engine.pool, NullPool):
+            # PostgreSQL detects a closed connection with a delay, and the next run may start at
+            # once. Other connections release their locks when they are returned.
+            connection.execute(text(f"{ALONE}SELECT pg_advisory_unlock(:lock)"), {"lock": key})
+            connection.commit()
+
+
+def _try_run_lock(connection: Connection, parameters: Mapping[str, object]) -> bool:
+    """Take the run lock if it is free, and compare versions, in one round trip."""
+    opened, opener = driver(connection), connection.get_execution_options()[_OPENER]
+    find = f"ARRAY({opener.schemas.find_versions})"
+    locking = f"SELECT pg_try_advisory_lock(:lock) AS is_locked, CAST({find} AS text[]) AS versions"
+    opened.response_seconds = CONNECT_TIMEOUT_SECONDS  # it may have been idle for long
+    found = connection.execute(text(f"{ALONE}{_LIMIT_WAITS}; {locking}"), parameters).one()
+    opened.response_seconds = opener.response_seconds
+    connection.commit()
+    schema.check(found.versions)
+    return bool(found.is_locked)
 
 
 @contextmanager
@@ -277,24 +300,26 @@ def image_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connectio
     with translating(), engine.connect() as connection:
         busy = ImageWorkerBusy("Another process is processing the images.")
         key = lock_key(Lock.IMAGES, schemas_of(engine).state)
-        _acquire(connection, _TRY_LOCK, {"lock": key}, wait_seconds, busy)
+        if not _try_image_lock(connection, key):
+            _wait_for(partial(_try_image_lock, connection, key), wait_seconds, busy)
         yield connection
 
 
-def _acquire(
-    connection: Connection,
-    statement: str,
-    parameters: Mapping[str, object],
-    wait_seconds: float,
-    refusal: RunRefused,
-) -> None:
-    deadline = time.monotonic() + wait_seconds
-    while not connection.scalar(text(statement), parameters):
-        connection.rollback()
-        if not time.monotonic() < deadline:  # also when it is NaN
-            raise refusal
-        time.sleep(LOCK_POLL_SECONDS)
+def _try_image_lock(connection: Connection, key: int) -> bool:
+    locking = text("SELECT pg_try_advisory_lock(:lock)")
+    is_locked = bool(connection.scalar(locking, {"lock": key}))
     connection.commit()
+    return is_locked
+
+
+def _wait_for(lock: Callable[[], bool], wait_seconds: float, refusal: RunRefused) -> None:
+    """Try to take a lock that is taken until the time is over."""
+    deadline = time.monotonic() + wait_seconds
+    while time.monotonic() < deadline:  # never when it is NaN
+        time.sleep(LOCK_POLL_SECONDS)
+        if lock():
+            return
+    raise refusal
 
 
 def migrate(engine: Engine) -> None:

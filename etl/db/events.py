@@ -7,20 +7,22 @@ The webhook, the Kafka and the SQS consumer and the listener all use `event_mess
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
-from etl.db.engine import notify, source_bucket_of
+from etl.db.bundling import ALONE
+from etl.db.engine import channel_of, source_bucket_of
 from etl.db.event_messages import MAX_BODY_BYTES, BucketEvent, parse
 from etl.db.names import NotifyChannel
+from etl.db.round_trips import Question, later
 from etl.db.sql import statements
 from etl.model.keys import spellings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import datetime
+    from datetime import date, datetime
 
 __all__ = [
     "CHANNEL",
@@ -31,12 +33,14 @@ __all__ = [
     "any_pending",
     "any_refused",
     "count_pending",
+    "entries",
     "handle",
     "handle_listed",
     "listed",
     "missed_by_events",
     "oldest_pending",
     "parse",
+    "pass_over_former",
     "refuse",
     "source_buckets",
     "store",
@@ -52,26 +56,29 @@ def source_buckets(connection: Connection, source_bucket: str) -> list[str]:
     return list(connection.scalars(named, {"bucket": source_bucket}))
 
 
-def store(connection: Connection, events: Iterable[BucketEvent], *, source_bucket: str) -> int:
+def store(
+    connection: Connection,
+    events: Iterable[BucketEvent],
+    *,
+    source_bucket: str,
+    is_alone: bool = False,
+) -> int:
     """Store the events; return how many are new, and notify the scheduler if one is pending.
 
     Events of buckets that are no source of an installed dataset are stored as handled. The source
-    of a dataset that names none is `source_bucket`. The caller commits.
+    of a dataset that names none is `source_bucket`. The caller commits, unless the statement
+    `is_alone` in its transaction.
     """
     received = [_columns(event) for event in events]
     if not received:
         return 0
-    new = (
-        connection.execute(
-            text(statements("events")["store"]),
-            {"events": to_json(received, inf_nan_mode="null").decode(), "bucket": source_bucket},
-        )
-        .scalars()
-        .all()
-    )
-    if any(new):
-        notify(connection, CHANNEL)
-    return len(new)
+    storing = text((ALONE if is_alone else "") + statements("events")["store"])
+    parameters = {
+        "events": to_json(received, inf_nan_mode="null").decode(),
+        "bucket": source_bucket,
+        "channel": channel_of(connection, CHANNEL),
+    }
+    return int(connection.execute(storing, parameters).one().new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,15 @@ class PendingEvents:
 
     ids: list[int]
     keys: list[str]
+
+    @classmethod
+    def of(cls, events: Iterable[tuple[int, str]]) -> PendingEvents:
+        """Those with these ids and keys."""
+        ids, keys = [], set[str]()
+        for number, key in events:
+            ids.append(number)
+            keys |= spellings(key)
+        return cls(ids, sorted(keys))
 
 
 def any_refused(connection: Connection) -> bool:
@@ -99,33 +115,34 @@ def count_pending(connection: Connection, *, include_refused: bool = True) -> in
     return int(connection.scalar(question, {"include_refused": include_refused}) or 0)
 
 
-def oldest_pending(
-    connection: Connection, *, bucket: str, limit: int, include_refused: bool = True
-) -> PendingEvents:
-    """The oldest pending events of a bucket, at most `limit`. The caller commits.
+def pass_over_former(connection: Connection) -> None:
+    """Mark events of former source buckets as handled, with the next statement."""
+    named = statements("events")["pass_over_former"]
+    later(connection, named, {"bucket": source_bucket_of(connection.engine)})
 
-    `include_refused` includes events whose object a run could not read. Events of former source
-    buckets are marked as handled.
+
+def oldest_pending(source_bucket: str, *, limit: int, include_refused: bool) -> Question:
+    """Find the oldest pending events of each source bucket, at most `limit`.
+
+    `include_refused` includes events whose object a run could not read.
     """
-    parameters = {
-        "bucket": bucket,
-        "limit": limit,
-        "include_refused": include_refused,
-        "source_bucket": source_bucket_of(connection.engine),
-    }
-    found = connection.execute(text(statements("events")["oldest_pending"]), parameters).all()
-    return _pending(found)
+    parameters = {"bucket": source_bucket, "limit": limit, "include_refused": include_refused}
+    return Question(statements("events")["oldest_pending"], parameters)
+
+
+def entries(oldest: Question, today: date) -> Question:
+    """Find the manifest entries of the keys of these events, as `manifest` does."""
+    named = statements("events")["entries"]
+    return Question(
+        named.replace("{oldest_pending}", oldest.sql), {**oldest.parameters, "today": today}
+    )
 
 
 def listed(connection: Connection, *, bucket: str, began: datetime) -> PendingEvents:
     """The pending events that a listing which began then covers. The caller commits."""
     parameters = {"bucket": bucket, "began": began}
-    return _pending(connection.execute(text(statements("events")["listed"]), parameters).all())
-
-
-def _pending(found: Sequence[Row[Any]]) -> PendingEvents:
-    keys = {spelling for row in found for spelling in spellings(row.key)}
-    return PendingEvents([row.id for row in found], sorted(keys))
+    found = connection.execute(text(statements("events")["listed"]), parameters)
+    return PendingEvents.of([(row.id, row.key) for row in found])
 
 
 def refuse(connection: Connection, pending: PendingEvents) -> None:
@@ -140,10 +157,8 @@ def handle(
 
     Events of `refused` keys, whose objects could not be synced, stay pending.
     """
-    connection.execute(
-        text(statements("events")["handle"]),
-        {"ids": pending.ids, "run_id": run_id, "refused": list(refused)},
-    )
+    parameters = {"ids": pending.ids, "run_id": run_id, "refused": list(refused)}
+    later(connection, statements("events")["handle"], parameters)
 
 
 def handle_listed(connection: Connection, *, bucket: str, began: datetime, run_id: int) -> None:

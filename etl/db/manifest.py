@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import text
 
 from etl.db.engine import driver, translating
-from etl.model.values import SourceObject
+from etl.db.round_trips import Question, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import date
 
     from sqlalchemy import Connection, Engine
@@ -72,41 +72,24 @@ def _rerouted(
     return [(row[0], row[1] if row[4:] == route(row[0]) else "", row[2], row[3]) for row in page]
 
 
-def known(
-    connection: Connection,
-    bucket: str,
-    keys: Sequence[str],
-    today: date,
-    hashes: Mapping[str, str],
-) -> list[SourceObject]:
-    """The manifest entries of these keys, in key order."""
-    tables = _TABLES.format(names=":names", hashes=":hashes")
-    rows = connection.execute(
-        text(
-            f"SELECT {_ENTRY.format(today=':today')} FROM {tables}"
-            " WHERE bucket = :bucket AND key = ANY(CAST(:keys AS text[])) ORDER BY key"
-        ),
-        {"bucket": bucket, "keys": list(keys), "today": today, **_arrays(hashes)},
-    )
-    return [SourceObject(*row) for row in rows]
-
-
 def _arrays(hashes: Mapping[str, str]) -> dict[str, list[str]]:
     return {"names": list(hashes), "hashes": list(hashes.values())}
 
 
+# The buckets of the manifest, each found by one look into the index.
+STORED_BUCKETS = Question(
+    "WITH RECURSIVE stored AS (SELECT min(bucket) AS bucket FROM source_object"
+    " UNION ALL SELECT (SELECT min(bucket) FROM source_object"
+    " WHERE bucket > stored.bucket) FROM stored WHERE stored.bucket IS NOT NULL)"
+    " SELECT bucket FROM stored WHERE bucket IS NOT NULL",
+    {},
+)
+
+
 def stored_buckets(connection: Connection) -> list[str]:
-    """The buckets of the manifest, each found by one look into the index."""
-    return list(
-        connection.scalars(
-            text(
-                "WITH RECURSIVE stored AS (SELECT min(bucket) AS bucket FROM source_object"
-                " UNION ALL SELECT (SELECT min(bucket) FROM source_object"
-                " WHERE bucket > stored.bucket) FROM stored WHERE stored.bucket IS NOT NULL)"
-                " SELECT bucket FROM stored WHERE bucket IS NOT NULL"
-            )
-        )
-    )
+    """The result of STORED_BUCKETS."""
+    found = ask(connection, {"stored": STORED_BUCKETS})
+    return [row["bucket"] for row in found["stored"]]
 
 
 def split_points(engine: Engine, bucket: str, objects: int) -> list[str]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
 from etl.db.conversions import converted
 from etl.db.dataset_names import SUCCESSOR_PREFIX, relation_name
 from etl.db.identifiers import in_text, quoted
+from etl.db.round_trips import Question, ask, later
 from etl.db.sql import statements
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ class Reshape:
     schema: str
     stored: str
     wish: Wish
-    found: Mapping[str, Row[Any]]
+    found: Mapping[str, FoundColumn]
     found_key: tuple[str, ...]
-    found_indexes: Sequence[Row[Any]]
+    found_indexes: Sequence[FoundIndex]
     last_column: int
 
     # -- what differs
@@ -181,7 +182,7 @@ class Reshape:
         row, column = self.found[name], self.columns[name]
         collation = ' COLLATE "C"' if column.type.endswith('COLLATE "C"') else ""
         value = None
-        if row.stored_type is not None and name not in self.dropped:
+        if row.stored_type and row.wanted_type and name not in self.dropped:
             if row.is_same:
                 return in_text(name)
             value = converted(
@@ -261,7 +262,7 @@ class Reshape:
         """Drop the rows that `relation` lacks."""
         connection.execute(text(f"DELETE FROM {self.table} WHERE {self.surplus}"))
 
-    def is_own(self, index: Row[Any]) -> bool:
+    def is_own(self, index: FoundIndex) -> bool:
         """Whether Bucketline created the index, which then has the name of its columns."""
         return str(index.name) == relation_name(self.stored, index.columns, "idx")
 
@@ -352,6 +353,30 @@ class Reshape:
         connection.execute(text(f"ALTER TABLE {self.renamed} {self._add_key}"))
 
 
+class FoundColumn(NamedTuple):
+    """A column of the table, of its new shape, or of both; see reshape.sql."""
+
+    name: str
+    stored_type: str | None
+    wanted_type: str | None
+    is_required: bool
+    has_default: bool
+    stored_generated: str | None
+    wanted_generated: str | None
+    is_same: bool
+
+
+class FoundIndex(NamedTuple):
+    """An index of the table; see reshape.sql."""
+
+    name: str
+    is_key: bool
+    columns: Sequence[str]
+    qualified: str
+    description: str
+    constraint_description: str | None
+
+
 class Wish(NamedTuple):
     """What a table is to become: its name and shape.
 
@@ -370,24 +395,32 @@ class Wish(NamedTuple):
 def find(connection: Connection, schema: str, stored: str, wish: Wish) -> Reshape | None:
     """How the table `stored` becomes what is wished; None if it does not exist."""
     named = statements("reshape")
-    table = plain(f"{in_text(schema)}.{in_text(stored)}")
-    if connection.scalar(text("SELECT to_regclass(:table)"), {"table": table}) is None:
-        return None
+    of_table = {"table": plain(f"{in_text(schema)}.{in_text(stored)}")}
+    both = of_table | {"wanted": "pg_temp.wanted_shape"}
     nested = connection.begin_nested()
     columns = ", ".join(one.sql for one in wish.shape.columns)
-    connection.execute(text(f"CREATE TEMPORARY TABLE wanted_shape ({columns})"))
-    both = {"table": table, "wanted": "pg_temp.wanted_shape"}
-    found = {row.name: row for row in connection.execute(text(named["columns"]), both)}
+    later(connection, f"CREATE TEMPORARY TABLE wanted_shape ({columns})")
+    answers = ask(
+        connection,
+        {
+            "columns": Question(named["columns"], both),
+            "key": Question(statements("dataset_tables")["primary_key"], of_table),
+            "indexes": Question(named["indexes"], of_table),
+            "last": Question(named["last_column"], of_table),
+        },
+    )
     nested.rollback()
-    key = statements("dataset_tables")["primary_key"]
+    (last,) = answers["last"]
+    if not last["number"]:
+        return None
     return Reshape(
         schema=schema,
         stored=stored,
         wish=wish,
-        found=found,
-        found_key=tuple(connection.scalars(text(key), both)),
-        found_indexes=connection.execute(text(named["indexes"]), both).all(),
-        last_column=int(connection.scalar(text(named["last_column"]), both) or 0),
+        found={row["name"]: FoundColumn(**row) for row in answers["columns"]},
+        found_key=tuple(row["attname"] for row in answers["key"]),
+        found_indexes=[FoundIndex(**row) for row in answers["indexes"]],
+        last_column=last["number"],
     )
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from etl.db.dependents import Dependent, dependents
 from etl.db.identifiers import quoted
-from etl.db.reshape import plain
+from etl.db.reshape import FoundIndex, plain
 from etl.db.sql import statements
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ def _own(connection: Connection, table: Reshape) -> tuple[set[str], set[str]]:
     # Without a search_path, PostgreSQL shows all names with their schemas.
     connection.exec_driver_sql("SET LOCAL search_path = pg_catalog")
     named_table = {"table": plain(table.table)}
-    rows = connection.execute(text(named["indexes"]), named_table).all()
+    rows = [FoundIndex(*row) for row in connection.execute(text(named["indexes"]), named_table)]
     own = {row.description for row in rows if row.is_key or table.is_own(row)}
-    own |= {row.constraint_description for row in rows if row.is_key}
+    own |= {str(row.constraint_description) for row in rows if row.is_key}
     generated = {**named_table, "names": [*table.columns, *table.wish.droppable]}
     own.update(connection.scalars(text(named["generated"]), generated))
     constraints = set(connection.scalars(text(named["constraints"]), named_table))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
@@ -86,7 +87,15 @@ def is_free(connection: Connection, before: DatasetSql, sql: DatasetSql) -> bool
     return _shapes_if_free(connection, before, sql) is not None
 
 
-def reshape_empty(connection: Connection, before: DatasetSql, sql: DatasetSql) -> bool:
+class Reshaped(Enum):
+    """What became of tables that were to be reshaped."""
+
+    NOT_FREE = auto()
+    ALTERED = auto()
+    COMPLETE = auto()  # all exist, and have their shape and their indexes already
+
+
+def reshape_empty(connection: Connection, before: DatasetSql, sql: DatasetSql) -> Reshaped:
     """Give the tables their new shape if they are free; return whether. The caller commits.
 
     They stay the same tables, with their grants and comments. Tables that are missing are not
@@ -96,19 +105,20 @@ def reshape_empty(connection: Connection, before: DatasetSql, sql: DatasetSql) -
     """
     shapes = _shapes_if_free(connection, before, sql)
     if shapes is None:
-        return False
+        return Reshaped.NOT_FREE
     if _are_as_wished(before, sql, shapes):
-        return True
+        is_complete = len(shapes) == len(dataset_tables.shapes(sql))
+        return Reshaped.COMPLETE if is_complete else Reshaped.ALTERED
     connection.execute(text(f"SET LOCAL lock_timeout = '{dataset_tables.LOCK_TIMEOUT}'"))
     listed = ", ".join(plain(one.table) for one in shapes.values())
     connection.exec_driver_sql(f"LOCK TABLE {listed} IN ACCESS EXCLUSIVE MODE")
     if not _are_empty(connection, before):  # another client may have inserted a row
-        return False
+        return Reshaped.NOT_FREE
     drop_shadowed(connection, before, sql)
     for one in shapes.values():
         one.apply(connection)
         one.finish(connection)
-    return True
+    return Reshaped.ALTERED
 
 
 def _shapes_if_free(
@@ -135,13 +145,14 @@ def _left(connection: Connection, before: DatasetSql, sql: DatasetSql) -> Iterab
 
 def _are_empty(connection: Connection, sql: DatasetSql) -> bool:
     """Whether the table exists, and no existing table of the dataset has a row."""
-    return dataset_tables.are_ours(connection, sql) and not any(
-        connection.scalar(text(f"SELECT EXISTS (SELECT FROM {one})"))
-        for one in _existing(connection, sql)
-    )
+    if not dataset_tables.are_ours(connection, sql):
+        return False
+    filled = (f"EXISTS (SELECT FROM {one})" for one in _existing(connection, sql))
+    return not connection.scalar(text(f"SELECT {' OR '.join(filled)}"))
 
 
 def _existing(connection: Connection, sql: DatasetSql) -> Iterable[str]:
     tables = (sql.table, sql.retired, *([sql.shadowed] if sql.dataset.primary_key else ()))
-    question = text("SELECT to_regclass(:table) IS NOT NULL")
-    return [one for one in tables if connection.scalar(question, {"table": plain(one)})]
+    question = text("SELECT name FROM unnest(:names) AS name WHERE to_regclass(name) IS NOT NULL")
+    found = set(connection.scalars(question, {"names": list(map(plain, tables))}))
+    return [one for one in tables if plain(one) in found]

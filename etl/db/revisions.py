@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from etl.db.engine import schemas_of
 from etl.db.names import dataset_channel
+from etl.db.round_trips import later
 from etl.model.dataset import USERS
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _ANNOUNCE = (
 
 def advance(connection: Connection, noun: str) -> None:
     """Record a change of the resource, in the transaction that makes it."""
-    connection.execute(text(_ADVANCE), {"noun": str(noun)})
+    later(connection, _ADVANCE, {"noun": str(noun)})
 
 
 def announce(connection: Connection, dataset: str, run_id: int, changes: Mapping[str, int]) -> None:
@@ -59,8 +60,9 @@ def announce(connection: Connection, dataset: str, run_id: int, changes: Mapping
     PostgreSQL sends the notification with the commit: never before it, and never without it.
     """
     facts = json.dumps({"dataset": dataset, "run_id": run_id, **changes})
-    connection.execute(
-        text(_ANNOUNCE),
+    later(
+        connection,
+        _ANNOUNCE,
         {
             "noun": noun_of(dataset),
             "channel": dataset_channel(dataset, schemas_of(connection.engine).state),

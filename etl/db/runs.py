@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import Connection, Row, text
 
 from etl.db import tallies
+from etl.db.bundling import ALONE
 from etl.db.engine import notify
 from etl.db.names import NotifyChannel
+from etl.db.round_trips import Question, ask, later
 from etl.db.sql import statements
 from etl.model.errors import RunCanceled
 from etl.model.values import Counts, DatasetCounts, RunOutcome, RunReport, RunState, Trigger
@@ -59,7 +61,15 @@ WHERE id = :id
 RETURNING id, trigger, outcome, error, started_at, finished_at
 """
 
-_IS_CANCELED = "SELECT cancel_requested_at IS NOT NULL FROM run WHERE id = :id"
+LAST_COMMITTED = Question(
+    f"SELECT counts, dataset_counts FROM run WHERE {_IS_COMMITTED}"
+    " ORDER BY finished_at DESC LIMIT 1",
+    {},
+)
+
+_NOTHING = Question("SELECT WHERE false", {})
+
+RUNNING = Question("SELECT id FROM run WHERE state = 'running'", {})
 
 _RETIRED_BY_EVENTS = f"""
 SELECT coalesce(sum(CAST(dataset_counts->:dataset->>'retired' AS bigint)
@@ -107,6 +117,13 @@ def request_run(
     return int(row.id)
 
 
+def any_to_make(connection: Connection) -> bool:
+    """Whether a run is requested, or one is running, which may have been interrupted."""
+    states = ("requested", "running")  # each has an index
+    question = " OR ".join(f"EXISTS (SELECT FROM run WHERE state = '{one}')" for one in states)
+    return bool(connection.scalar(text(f"SELECT {question}")))
+
+
 def claim_run(connection: Connection) -> tuple[int, Trigger, Allowed] | None:
     """Start the requested run, if any; return id, trigger and the retirements allowed."""
     row = connection.execute(
@@ -123,16 +140,34 @@ def claim_run(connection: Connection) -> tuple[int, Trigger, Allowed] | None:
 def begin_run(
     connection: Connection, trigger: Trigger, *, allowed_retirements: Allowed | None = None
 ) -> int:
-    """Start a run without a request; return its id."""
-    run_id = connection.scalar(
+    """Start a run without a request, and commit; return its id."""
+    run_id, _ = begin_and_ask(connection, trigger, _NOTHING, allowed_retirements)
+    return run_id
+
+
+def begin_and_ask(
+    connection: Connection,
+    trigger: Trigger,
+    question: Question,
+    allowed_retirements: Allowed | None = None,
+) -> tuple[int, list[dict[str, Any]]]:
+    """As `begin_run`, with a question in the same round trip; also return the answer."""
+    run_id, found = connection.execute(
         text(
+            f"{ALONE}WITH begun AS ("
             "INSERT INTO run (trigger, state, allowed_retirements, started_at)"
-            " VALUES (:trigger, 'running', CAST(:allowed AS jsonb), now()) RETURNING id"
+            " VALUES (:trigger, 'running', CAST(:allowed AS jsonb), now()) RETURNING id)"
+            " SELECT (SELECT id FROM begun), (SELECT coalesce(json_agg(_row), '[]')"
+            f" FROM ({question.sql}) AS _row)"
         ),
-        {"trigger": trigger, "allowed": _json(allowed_retirements or {})},
-    )
+        {
+            "trigger": trigger,
+            "allowed": _json(allowed_retirements or {}),
+            **question.parameters,
+        },
+    ).one()
     connection.commit()
-    return int(run_id or 0)
+    return int(run_id), found
 
 
 def close_interrupted(connection: Connection) -> Sequence[int]:
@@ -188,14 +223,13 @@ def complete_run(
 
     The run succeeded unless there is an `error`, of datasets that it did not commit.
     `finished_at` is later than that of every run before, even if the clock was set back, because
-    the newest run's counts are used.
-
-    Raises:  RunCanceled; nothing is committed then.
+    the newest run's counts are used. It is not canceled, see `canceled`.
     """
     merged = {name: committed.datasets.get(name, DatasetCounts()) for name in committed.moved}
     completing = tallies.ending(_COMPLETE, with_rows=bool(merged))
-    is_canceled = connection.scalar(
-        text(f"{completing.text}; {_IS_CANCELED}"),
+    later(
+        connection,
+        completing.text,
         {
             "id": run_id,
             "changes": tallies.changes(merged, committed.moved),
@@ -207,7 +241,19 @@ def complete_run(
             "error": _json(error) if error else None,
         },
     )
-    if is_canceled:
+
+
+def canceled(run_id: int) -> Question:
+    """Find whether the run was canceled; from now on until the commit it cannot be."""
+    return Question("SELECT cancel_requested_at FROM run WHERE id = :id FOR UPDATE", {"id": run_id})
+
+
+def check_not_canceled(found: Sequence[Mapping[str, Any]]) -> None:
+    """Check the answer to `canceled`.
+
+    Raises:  RunCanceled; nothing is committed then.
+    """
+    if any(row["cancel_requested_at"] is not None for row in found):
         raise RunCanceled.before_commit()
 
 
@@ -259,7 +305,7 @@ def record_steps(
     """Store what each step took and processed, and when it began and ended; report the run."""
     row = connection.execute(
         text(
-            f"{statements('tallies')['add_steps']};"
+            f"{ALONE}{statements('tallies')['add_steps']};"
             " UPDATE run SET step_seconds = CAST(:seconds AS jsonb),"
             " step_rows = CAST(:rows AS jsonb), step_spans = CAST(:spans AS jsonb)"
             f" WHERE id = :id RETURNING {_COLUMNS}"
@@ -280,16 +326,15 @@ def last_committed(connection: Connection) -> Committed:
 
     That run may not have the highest id, because a request gets its id long before it runs.
     """
-    row = connection.execute(
-        text(
-            f"SELECT counts, dataset_counts FROM run WHERE {_IS_COMMITTED}"
-            " ORDER BY finished_at DESC LIMIT 1"
-        )
-    ).one_or_none()
-    if row is None:
+    return committed_in(ask(connection, {"committed": LAST_COMMITTED})["committed"])
+
+
+def committed_in(rows: Sequence[Mapping[str, Any]]) -> Committed:
+    """The result of LAST_COMMITTED."""
+    if not rows:
         return Committed()
-    counts = Counts.from_dict(row.counts)
-    return Committed(counts, _by_dataset(row.dataset_counts) or _of_users(counts))
+    counts = Counts.from_dict(rows[0]["counts"])
+    return Committed(counts, _by_dataset(rows[0]["dataset_counts"]) or _of_users(counts))
 
 
 def _by_dataset(stored: Mapping[str, Mapping[str, int]]) -> dict[str, DatasetCounts]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, TextClause, text
 
 from etl.db.engine import schemas_of
 from etl.db.names import tallies_key
+from etl.db.round_trips import later
 from etl.db.sql import statements
 from etl.db.tally_tables import ROW_COUNTERS
 
@@ -40,16 +41,6 @@ class Moved(NamedTuple):
 
 
 # -- of runs
-
-
-def lock_and_ask(
-    connection: Connection, question: str, parameters: Mapping[str, object]
-) -> list[dict[str, Any]]:
-    """Lock the tallies, and ask a question, in one round trip."""
-    found = connection.execute(
-        text(f"{statements('tallies')['lock']}; {question}"), {**_lock(connection), **parameters}
-    )
-    return [dict(row) for row in found.mappings()]
 
 
 def count_staged_problems(connection: Connection) -> None:
@@ -104,8 +95,9 @@ def end_runs(connection: Connection, run_ids: Sequence[int]) -> None:
 
 
 def lock(connection: Connection) -> None:
-    """Take the lock of tallies until the end of the transaction."""
-    connection.execute(text(statements("tallies")["lock"]), _lock(connection))
+    """Take the lock of tallies until the end of the transaction, with the next statement."""
+    parameters = {"lock": tallies_key(schemas_of(connection.engine).state)}
+    later(connection, statements("tallies")["lock"], parameters)
 
 
 def count_problems(connection: Connection, bucket: str, keys: Collection[str]) -> None:
@@ -138,7 +130,3 @@ def forget(connection: Connection, dataset: str) -> None:
     """Delete the tallies of a dataset; the last thing before the caller's commit."""
     lock(connection)
     connection.execute(text(statements("tallies")["forget"]), {"name": dataset})
-
-
-def _lock(connection: Connection) -> dict[str, int]:
-    return {"lock": tallies_key(schemas_of(connection.engine).state)}

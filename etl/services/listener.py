@@ -128,7 +128,8 @@ class Listener(ServiceLoop):
         parsed = [event for line in lines if line.strip() for event in _events_of(line)]
         if parsed:
             with translating(), self._engine.begin() as connection:
-                events.store(connection, parsed, source_bucket=self._settings.source_bucket)
+                source_bucket = self._settings.source_bucket
+                events.store(connection, parsed, source_bucket=source_bucket, is_alone=True)
 
 
 class Listeners(ServiceLoop):

@@ -127,12 +127,15 @@ class Scheduler(ServiceLoop):
         with self._notified_connection() as connection:
             self._insert_request()
             self._reconnect.reset()
+            has_events = False
             while not self.stopping.is_set():
                 self._follow_file(connection)
                 if self._retries.run.is_due():
                     self._insert_request()
                 # Both in each round, so that many events cannot delay requests, or vice versa.
-                did_work = self._run_for_events(connection) | self._run_requested(connection)
+                did_work = self._run_for_events(connection, is_known=has_events)
+                did_work |= self._run_requested(connection)
+                has_events = False
                 self._publish_if_due(connection)
                 has_more_to_remove = self._retention.work()
                 if did_work:
@@ -143,9 +146,8 @@ class Scheduler(ServiceLoop):
                 is_next = (
                     monotonic() - self._worked_at < self._settings.event_gather.total_seconds()
                 )
-                pending = events.count_pending(connection, include_refused=False)
-                if pending >= BURST or not (did_work or is_next):
-                    self.debounce(connection)
+                if not (did_work or is_next) or self._has_burst(connection):
+                    has_events = self.debounce(connection)
 
     def handle_failure(self, error: Exception) -> float:
         """Log the failure; return the delay before the next connection."""
@@ -216,7 +218,7 @@ class Scheduler(ServiceLoop):
         The run may have installed datasets of other buckets. Their events are then subscribed to,
         and another run finds what changed in the meantime.
         """
-        ran = self._make_requested_run()
+        ran = runs.any_to_make(connection) and self._make_requested_run()
         if ran or not self._retries.run.is_armed():  # another process makes it
             self._unrecorded.ended()
         if ran and self._subscriptions.cover(connection):
@@ -258,8 +260,10 @@ class Scheduler(ServiceLoop):
         else:  # committed, but not published
             retries.run.arm()
 
-    def _run_for_events(self, connection: Connection) -> bool:
+    def _run_for_events(self, connection: Connection, *, is_known: bool) -> bool:
         """Check the keys of pending events once; return whether they were checked.
+
+        `is_known`: an event is pending whose object was not refused.
 
         Events whose run failed stay pending and delay all others, because the next event does not
         remove the cause. Events whose object could not be synced, because the store, its bucket or
@@ -268,7 +272,7 @@ class Scheduler(ServiceLoop):
         include_refused = not self._retries.refused.is_waiting()
         if self._retries.events.is_waiting():
             return False
-        if not events.any_pending(connection, include_refused=include_refused):
+        if not (is_known or events.any_pending(connection, include_refused=include_refused)):
             return False
         try:
             self._manager.run_events(include_refused=include_refused)
@@ -302,6 +306,10 @@ class Scheduler(ServiceLoop):
         else:
             self._retries.refused.reset()
 
+    @staticmethod
+    def _has_burst(connection: Connection) -> bool:
+        return events.count_pending(connection, include_refused=False) >= BURST
+
     def _publish_if_due(self, connection: Connection) -> None:
         """Publish what event runs committed once it is due, with back-off while that fails."""
         if self._retries.publish.is_waiting() or publish.pending_run(connection) is None:
@@ -328,20 +336,22 @@ class Scheduler(ServiceLoop):
             wake = _wake_reason(connection)
         return wake
 
-    def debounce(self, connection: Connection) -> None:
+    def debounce(self, connection: Connection) -> bool:
         """Wait for EVENT_GATHER, and again while a burst continues, unless a run is requested.
 
         A run would read from a store that is busy with the burst. A slow stream of events does
-        not extend the window.
+        not extend the window. Returns whether an event is then known to be pending.
         """
-        pending = events.count_pending(connection)
+        pending = 0
         for _ in range(MAX_DEBOUNCE_WINDOWS):
             self.stopping.wait(self._settings.event_gather.total_seconds())
             if _wake_reason(connection) is Wake.REQUEST:
-                return
-            before, pending = pending, events.count_pending(connection)
+                return False
+            before = pending
+            pending = events.count_pending(connection, include_refused=False)
             if pending - before < BURST:
-                return
+                break
+        return pending > 0
 
 
 def _wake_reason(connection: Connection) -> Wake:

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 
 from etl.db import events
-from etl.db.manifest import stored_buckets
 from etl.db.sql import statements
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
 from etl.runtime.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from etl.model.errors import EtlError
-    from etl.model.values import Change
+    from etl.model.values import Change, SourceObject
     from etl.sync.declared import Declared
     from etl.sync.find import Finder
     from etl.sync.run import CurrentRun
@@ -25,15 +24,16 @@ if TYPE_CHECKING:
 log = get_logger("etl.run")
 
 
-def check_source(connection: Connection, known: Declared, source_bucket: str) -> list[str]:
+def check_source(
+    connection: Connection, known: Declared, source_bucket: str, stored: Sequence[str]
+) -> None:
     """Refuse a SOURCE_BUCKET that is not the one whose objects the tables contain.
 
-    Returns the buckets of the manifest. The caller ends the transaction.
+    `stored` are the buckets of the manifest. The caller ends the transaction.
 
     Raises:  ConfigurationError.
     """
     named = {one.bucket for one in known.values}
-    stored = stored_buckets(connection)
     for other in (one for one in stored if one not in {source_bucket, *named}):
         found = connection.scalars(
             text(statements("buckets")["datasets_of"]), {"bucket": other}
@@ -46,7 +46,6 @@ def check_source(connection: Connection, known: Declared, source_bucket: str) ->
                 f" but SOURCE_BUCKET is {source_bucket!r}.",
                 hint="Set SOURCE_BUCKET back, or use a separate database for the other bucket.",
             )
-    return stored
 
 
 def wanted(run: CurrentRun, known: Declared, found: Sequence[str], source_bucket: str) -> list[str]:
@@ -91,9 +90,10 @@ def skipping(
 def look(
     connection: Connection,
     pending: dict[str, events.PendingEvents],
+    entries: Mapping[str, Sequence[SourceObject]],
     finder: Callable[[str], Finder],
 ) -> dict[str, list[Change]]:
-    """The changes that the pending events name, by bucket.
+    """The changes that the pending events name, by bucket; `entries` are those of the manifest.
 
     If one of several buckets cannot be read now, it is removed from `pending`. Its events are
     marked as refused, so that they delay no others.
@@ -104,7 +104,8 @@ def look(
     is_only = len(pending) == 1
     for bucket, one in list(pending.items()):
         try:
-            changed[bucket] = finder(bucket).named(connection, one.keys)
+            known = entries.get(bucket, ())
+            changed[bucket] = finder(bucket).named(connection, one.keys, known)
         except (ObjectStoreUnavailable, ConfigurationError) as error:
             connection.rollback()
             if is_only:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy.exc import DBAPIError
 
 from etl.db import revisions, runs
 from etl.db.engine import is_outage
+from etl.db.round_trips import ask
 from etl.model.errors import DatasetsFailed
-from etl.sync import declared, holds, incidents, staging_tables
-from etl.sync.counting import check_objects, summed, totals
+from etl.sync import counting, declared, holds, incidents
+from etl.sync.counting import Staged, check_objects, summed, totals
 from etl.sync.merge_run import Merged, RunMerge
 from etl.sync.preview import Previewed
 
@@ -64,7 +66,7 @@ def preview(
         (rebuilt,) = (one for one in known.datasets if one.dataset.name == run.rebuild.name)
         used = replace(known, datasets=(rebuilt,))
     one = _Commit(run, used, source_bucket, thresholds)
-    merged = one.merge_staging(runs.last_committed(connection))
+    merged, _ = one.merge_staging()
     connection.rollback()
     changes = found.changes(known) if run.rebuild is None else {run.rebuild.name: run.rebuild.notes}
     return Previewed(changes, merged.committed.datasets, found.keys, merged.failures)
@@ -87,9 +89,7 @@ class _Commit:
 
     def commit(self) -> DatasetsFailed | None:
         run, connection, stats = self.run, self.run.connection, self.run.stats
-        # The merge empties staging.
-        has_images = stats.staged > 0 and staging_tables.holds_images(connection)
-        merged = self.merge_staging(runs.last_committed(connection))
+        merged, has_images = self.merge_staging()
         counts = stats.added_to(merged.committed.counts)
         check_objects(counts, merged.failures, merged.held_listed)
         stats.profile.rows |= {
@@ -131,25 +131,55 @@ class _Commit:
         """The datasets that the run does not sync: those paused and those not asked for."""
         return frozenset(one.name for one in self.known.values if self.run.leaves_out(one))
 
-    def merge_staging(self, before: runs.Committed) -> Merged:
-        """Merge all datasets that changed; the caller commits."""
+    def merge_staging(self) -> tuple[Merged, bool]:
+        """Merge all datasets that changed; return whether images did, too. The caller commits."""
         run, known = self.run, self.known
         is_empty = not (run.stats.staged or run.stats.unreadable or run.rebuild)
         if is_empty and not (run.is_full and holds.open_holds(run.connection)):
+            questions = {"committed": runs.LAST_COMMITTED, "canceled": runs.canceled(run.id)}
+            found = ask(run.connection, questions)
+            runs.check_not_canceled(found["canceled"])
+            before = runs.committed_in(found["committed"])
             same = {  # only the totals carry over
                 sql.dataset.name: totals(run.connection, sql, before) for sql in known.datasets
             }
-            return Merged(runs.Committed(summed(same), same), run.failures)
-        return RunMerge(
+            return Merged(runs.Committed(summed(same), same), run.failures), False
+        run.successors.note_transactions(run.connection)
+        staged = self._staged()
+        merge = RunMerge(
             run,
             known.datasets,
             self.source_bucket,
-            before,
+            staged,
             known.hashes,
             self._left,
             self.thresholds,
             is_careful=self.is_careful,
-        ).merge()
+        )
+        return merge.merge(), staged.has_images
+
+    def _staged(self) -> Staged:
+        """What is staged; of a few objects, also what the merge of each dataset needs to know.
+
+        If a table cannot be read, only the merge of its dataset fails.
+        """
+        run, small = self.run, self.thresholds.small
+        plain = partial(counting.staged, run.connection, run.stats.staged, small)
+        is_usual = run.preview is None and run.rebuild is None and not self.is_careful
+        if run.stats.staged > small or not is_usual:
+            return plain()
+        datasets = [
+            run.successors.staged(sql)
+            for sql in self.known.datasets
+            if sql.dataset.name in run.stats.datasets
+        ]
+        try:
+            return plain(datasets)
+        except DBAPIError as error:
+            if is_outage(error.orig):
+                raise
+            run.connection.rollback()
+            return plain()
 
     def _failures(self, merged: Merged) -> DatasetsFailed | None:
         """The error that names the datasets that were not committed, and those that were."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from itertools import chain, groupby
 from operator import attrgetter
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from etl.model.dataset import Dataset
+
+
+_CELL = re.compile(r'("(?:[^"]|"")*")?([^",\n]*)([,\n])')
 
 
 class CopyText(NamedTuple):
@@ -67,6 +71,16 @@ def copy_text(cells: pa.Table) -> bytes:
     # The table has one chunk, because Arrow writes 8 KB of NULs for an empty chunk.
     csv.write_csv(cells.combine_chunks(), buffer, csv.WriteOptions(include_header=False))
     return buffer.getvalue()
+
+
+def cells_of(text: bytes) -> list[list[str | None]]:
+    """The cells of such a CSV by row; None is null."""
+    rows: list[list[str | None]] = [[]]
+    for quoted, plain, end in _CELL.findall(text.decode()):
+        rows[-1].append(quoted[1:-1].replace('""', '"') if quoted else plain or None)
+        if end == "\n":
+            rows.append([])
+    return rows[:-1]
 
 
 def key_range(rows: pa.Table, dataset: Dataset) -> KeyRange | None:

@@ -2,39 +2,82 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Connection, text
-
+from etl.db.round_trips import Question, ask, later
+from etl.db.runs import LAST_COMMITTED, committed_in
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch, DatabaseUnavailable
 from etl.model.values import Counts, DatasetCounts
-from etl.sync.merge import figures
+from etl.sync.merge import POINT_PLANNER, configure, figures, merge_questions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
+
+    from sqlalchemy import Connection
 
     from etl.db.dataset_sql import DatasetSql
     from etl.db.runs import Committed
+    from etl.sync.merge import Answers
 
 
-def staged_objects(
-    connection: Connection, expected: int
-) -> tuple[dict[str | None, int], frozenset[str]]:
-    """The number of objects in staging by dataset, also of those with nothing but problems.
+class Staged(NamedTuple):
+    """What is staged, and what the last run committed.
 
-    Also returns the datasets with an open hold.
+    Shapes:  objects: their number by dataset, also of those with nothing but problems. open_holds:
+             the datasets with one. has_left: objects leave their dataset. has_moved: objects had
+             another dataset, or none. looked_up: by dataset, the answers to its `merge_questions`.
+    """
+
+    before: Committed
+    objects: Mapping[str | None, int]
+    open_holds: frozenset[str]
+    has_images: bool
+    has_left: bool
+    has_moved: bool
+    looked_up: Mapping[str, Answers]
+
+
+def staged(
+    connection: Connection, expected: int, small: int, datasets: Sequence[DatasetSql] = ()
+) -> Staged:
+    """Stage the objects that leave their dataset, and look at all `expected` ones.
+
+    Up to `small` of them are looked up by index. Of the `datasets` it also asks the questions of a
+    merge with at most `small` rows.
 
     Raises:  DatabaseUnavailable after a crash of PostgreSQL, which empties unlogged tables.
     """
-    rows = connection.execute(text(statements("figures")["staged"])).all()
-    found = sum(int(row.objects) for row in rows)
+    left = statements("left")
+    if expected <= small:
+        configure(connection, POINT_PLANNER)
+    later(connection, left["stage"])
+    questions = {
+        "objects": Question(statements("figures")["staged"], {}),
+        "left": Question(left["found"], {}),
+        "committed": LAST_COMMITTED,
+    }
+    for number, sql in enumerate(datasets):
+        further = merge_questions(sql, small)
+        questions |= {f"{name}_{number}": one for name, one in further.items()}
+    answers = ask(connection, questions)
+    rows = answers["objects"]
+    found = sum(row["objects"] for row in rows)
     if found != expected:
         raise DatabaseUnavailable(
             f"Staging holds {found} of the {expected} objects written: PostgreSQL was restarted."
         )
-    staged = {row.dataset: int(row.objects + row.gone) for row in rows if row.in_staging}
-    return staged, frozenset(row.dataset for row in rows if row.is_held)
+    return Staged(
+        before=committed_in(answers["committed"]),
+        objects={row["dataset"]: row["objects"] + row["gone"] for row in rows if row["in_staging"]},
+        open_holds=frozenset(row["dataset"] for row in rows if row["is_held"]),
+        has_images=any(row["images"] for row in rows),
+        **answers["left"][0],
+        looked_up={
+            sql.dataset.name: {name: answers[f"{name}_{number}"] for name in ("obstacles", "keys")}
+            for number, sql in enumerate(datasets)
+        },
+    )
 
 
 def totals(connection: Connection, sql: DatasetSql, before: Committed) -> DatasetCounts:

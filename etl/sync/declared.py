@@ -7,7 +7,7 @@ them in turn. All runs use the installed ones.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic_core import to_json as as_text
 from sqlalchemy import Connection, text
@@ -16,6 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from etl.db import dataset_tables, reshaping, tallies
 from etl.db.connection import LOCK_NOT_AVAILABLE
 from etl.db.dataset_sql import DatasetSql
+from etl.db.reshaping import Reshaped
+from etl.db.round_trips import Question, ask
 from etl.db.sql import statements
 from etl.model.dataset import USERS
 from etl.model.declaration import (
@@ -62,15 +64,23 @@ class Declared:
         return tuple(sql.dataset for sql in self.datasets)
 
 
+LOAD = Question(statements("declared")["load"], {})
+
+
 def load(connection: Connection, schema: str) -> Declared:
     """The installed datasets. The caller ends the transaction."""
-    rows = connection.execute(text(statements("declared")["load"])).all()
+    return loaded(ask(connection, {"datasets": LOAD})["datasets"], schema)
+
+
+def loaded(rows: Sequence[Mapping[str, Any]], schema: str) -> Declared:
+    """The result of LOAD."""
     return Declared(
         tuple(
-            DatasetSql(from_json(row.declaration), schema, tuple(row.added_columns)) for row in rows
+            DatasetSql(from_json(row["declaration"]), schema, tuple(row["added_columns"]))
+            for row in rows
         ),
-        {row.name: row.reading_hash for row in rows},
-        any(row.is_new for row in rows),
+        {row["name"]: row["reading_hash"] for row in rows},
+        any(row["is_new"] for row in rows),
     )
 
 
@@ -94,13 +104,11 @@ class Declarations:
             self.to_install = None
         return known
 
-    def of_event_run(self, connection: Connection) -> Declared | None:
-        """The datasets of an event run; None if a full run is needed first."""
-        known = self._load(connection)
-        if not known.datasets:  # before the first run
-            known = self.install(connection)
-            self.to_install = None
-        return None if known.is_new or known.failures else known
+    def first(self, connection: Connection) -> Declared:
+        """The datasets of an event run before the first full run, installed now."""
+        known = self.install(connection)
+        self.to_install = None
+        return known
 
     def planned(self, connection: Connection, *, rebuilt: str | None = None) -> Declared:
         """What `of_full_run` would return; the tables are not changed."""
@@ -238,13 +246,18 @@ def ensure(
     """
     changes = [] if former is None else compare(former.dataset, sql.dataset)
     refusal = refused(changes, sql.dataset.name)
+    reshaped = Reshaped.NOT_FREE
     try:
         with begin():
             if refusal is not None or former is None:
-                if reshaping.reshape_empty(connection, former or sql, sql):
-                    changes = []
-                elif refusal is not None:
-                    return refusal
+                reshaped = reshaping.reshape_empty(connection, former or sql, sql)
+            if reshaped is Reshaped.COMPLETE and not keeps_staging:
+                dataset_tables.renew_staging(connection, sql)
+                return None
+            if reshaped is not Reshaped.NOT_FREE:
+                changes = []
+            elif refusal is not None:
+                return refusal
             dataset_tables.ensure(connection, sql, changes, keeps_staging=keeps_staging)
         with begin():
             dataset_tables.ensure_indexes(connection, sql)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from etl.db import runs
-from etl.db.manifest import StoredRoute, known, manifest, split_points
+from etl.db.manifest import StoredRoute, manifest, split_points
 from etl.model.keys import is_ignored
 from etl.model.values import Change, ChangeKind, ObjectKind
 from etl.sync.diff import changes, changes_by_page
 from etl.sync.probe import THREADS, confirm_removals, stat_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     from sqlalchemy import Connection, Engine
@@ -58,17 +58,18 @@ class Finder:
                 else:
                     yield from self._routed(change)
 
-    def named(self, connection: Connection, keys: list[str]) -> list[Change]:
-        """The differences of these keys between the store and the manifest.
+    def named(
+        self, connection: Connection, keys: list[str], committed: Sequence[SourceObject]
+    ) -> list[Change]:
+        """The differences of these keys between the store and their manifest entries.
 
         Only the keys come from events; everything else comes from the store.
         """
         stats = self.stats
         # Without it, the first keys are checked one by one as well.
         objects_known = runs.objects_listed_last(connection) if len(keys) > THREADS else 0
-        stored = stat_keys(self.store, self.bucket, keys, objects_known=objects_known)
-        committed = known(connection, self.bucket, keys, self.today, self.hashes)
         connection.commit()
+        stored = stat_keys(self.store, self.bucket, keys, objects_known=objects_known)
         relevant = [source for source in stored if not self._ignores(source)]
         found = list(changes(relevant, committed))
         stats.listed += len(stored)

@@ -17,13 +17,22 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from etl.db import events, runs
 from etl.db.engine import connect_keeping_one, connect_unpooled, run_lock, schemas_of, translating
+from etl.db.manifest import stored_buckets
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
 from etl.runtime.arrow import import_arrow
 from etl.runtime.logs import get_logger
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
-from etl.sync import buckets, declared, handling, publish, staging_tables, tracing
+from etl.sync import (
+    buckets,
+    declared,
+    event_reading,
+    handling,
+    publish,
+    staging_tables,
+    tracing,
+)
 from etl.sync.columns import add_new_columns
 from etl.sync.commit import commit, preview
 from etl.sync.dask import executor_of
@@ -34,7 +43,7 @@ from etl.sync.preview import Previewed
 from etl.sync.preview import begin as begin_preview
 from etl.sync.progress import RunProgress
 from etl.sync.publishing import Publishing
-from etl.sync.recording import locked, recording_failure
+from etl.sync.recording import locked, record_interrupted, recording_failure
 from etl.sync.run import CurrentRun, no_progress
 from etl.sync.run_tables import ReadBatch
 from etl.sync.stats import RunStats
@@ -52,6 +61,7 @@ if TYPE_CHECKING:
     from etl.settings import Settings
     from etl.sync.batch import Batch
     from etl.sync.declared import Declared
+    from etl.sync.event_reading import EventReading
     from etl.sync.executor import Executor
     from etl.sync.progress import Progress
     from etl.sync.rebuild import Rebuilt
@@ -95,6 +105,7 @@ class DataManager:
         has_alerts = settings.alert_url is not None
         self._current = partial(CurrentRun, has_alerts=has_alerts, recorded=self.recorded)
         self._locked = partial(locked, has_alerts=has_alerts)
+        self._record_interrupted = partial(record_interrupted, has_alerts=has_alerts)
         self._clock = clock
         self._progress = progress
         self._range_objects = range_objects
@@ -208,21 +219,25 @@ class DataManager:
 
         Raises:  as `run`; an error before the run began is not recorded.
         """
-        with self._locked(self.run_engine, wait_seconds) as connection:
-            known = self._declarations.of_event_run(connection)
-            if known is None:
+        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection, translating():
+            reading = self._read_events(connection, include_refused=include_refused)
+            known = reading.declared
+            if known.is_new or known.failures:
                 runs.request_run(connection, Trigger.EVENT)
                 connection.commit()
                 return None
-            buckets.check_source(connection, known, self._source_bucket)
-            pending = self._pending_events(connection, known, include_refused=include_refused)
-            if not any(one.ids for one in pending.values()):
+            buckets.check_source(connection, known, self._source_bucket, reading.buckets)
+            connection.commit()
+            none = events.PendingEvents([], [])
+            pending = {one: reading.pending.get(one, none) for one in self._router(known).buckets}
+            if not reading.pending:
                 return None
             run = self._current(0, Trigger.EVENT, connection, RunStats())
             with run.stats.profile.step("look"):  # the name in `step_seconds`
                 changed = buckets.look(
                     connection,
                     pending,
+                    reading.entries,
                     lambda bucket: self._finder(run, known, bucket, self._route(known, bucket)),
                 )
             if not any(changed.values()):
@@ -230,8 +245,7 @@ class DataManager:
                     events.handle(connection, one, events.NO_RUN)
                 connection.commit()
                 return None
-            run = replace(run, id=runs.begin_run(connection, Trigger.EVENT))
-            return self._run_for_events(run, known, pending, changed)
+            return self._run_for_events(run, reading, pending, changed)
 
     def publish_if_due(self, *, wait_seconds: float = 0) -> bool:
         """Publish the changes of event runs if PUBLISH_INTERVAL has passed; return whether it did.
@@ -271,7 +285,8 @@ class DataManager:
 
     def _stage_all(self, run: CurrentRun, known: Declared) -> tuple[Declared, dict[str, datetime]]:
         """Stage all changes of the buckets; return when each listing began."""
-        stored = buckets.check_source(run.connection, known, self._source_bucket)
+        stored = stored_buckets(run.connection)
+        buckets.check_source(run.connection, known, self._source_bucket, stored)
         staging_tables.empty_staging(run.connection, known.datasets)
         began = {}
         router = self._router(known)
@@ -294,14 +309,18 @@ class DataManager:
     def _run_for_events(
         self,
         run: CurrentRun,
-        known: Declared,
+        reading: EventReading,
         pending: dict[str, events.PendingEvents],
         changed: dict[str, list[Change]],
     ) -> RunReport:
-        """Sync the changed objects among the keys of the pending events."""
-        run = self._followed(run)
+        """Begin the run, and sync the changed objects among the keys of the pending events."""
+        known = reading.declared
+        run_id, left_over = runs.begin_and_ask(
+            run.connection, Trigger.EVENT, staging_tables.left_over(known.datasets)
+        )
+        run = self._followed(replace(run, id=run_id))
         with recording_failure(run):
-            staging_tables.empty_staging(run.connection, known.datasets)
+            staging_tables.remove(run.connection, known.datasets, left_over)
             last = next(reversed(changed))
             for bucket, found in changed.items():
                 counted = run.progress.counting(found, is_last=bucket == last)
@@ -315,7 +334,7 @@ class DataManager:
                 self._thresholds,
                 partial(handling.handle_checked, run, pending, partial(self._route, known)),
             )
-        self._publishing.publish(run, known.datasets)
+        self._publishing.publish(run, known.datasets, reading.published)
         return self._finish(run, failures)
 
     def _followed(self, run: CurrentRun) -> CurrentRun:
@@ -362,21 +381,22 @@ class DataManager:
 
     # -- events
 
-    def _pending_events(
-        self, connection: Connection, known: Declared, *, include_refused: bool
-    ) -> dict[str, events.PendingEvents]:
-        """The oldest pending events by bucket."""
-        found = {
-            bucket: events.oldest_pending(
-                connection,
-                bucket=bucket,
-                limit=self._events_per_run,
-                include_refused=include_refused,
-            )
-            for bucket in self._router(known).buckets
-        }
-        connection.commit()
-        return found
+    def _read_events(self, connection: Connection, *, include_refused: bool) -> EventReading:
+        """What an event run needs to know; before the first run, datasets are installed."""
+        read = partial(
+            event_reading.read,
+            connection,
+            self._clock().date(),
+            limit=self._events_per_run,
+            include_refused=include_refused,
+        )
+        found = read()
+        if found.is_running:
+            self._record_interrupted(connection)
+        if found.declared.datasets:
+            return found
+        known = self._declarations.first(connection)
+        return read()._replace(declared=known)
 
     # -- read and stage
 

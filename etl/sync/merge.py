@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from etl.db.dataset_sql import StagedIn
+from etl.db.round_trips import Question, ask, later
 from etl.db.sql import statements
 from etl.db.tallies import Moved
 from etl.model.errors import AccountingMismatch
@@ -61,6 +62,7 @@ _TEMPORARY = ("changed_rows", "conflicts", "candidate", "attachment", "upserts")
 
 Parameters: TypeAlias = Mapping[str, object]
 Figures: TypeAlias = dict[str, int]
+Answers: TypeAlias = Mapping[str, list[dict[str, Any]]]
 
 
 class Thresholds(NamedTuple):
@@ -84,7 +86,8 @@ class Merge:
     `staged` is the number of its objects in staging. `before` are its counts after the last run;
     None if its rows have to be counted. A careful merge keeps rows whose removal a foreign key or a
     trigger blocks, and checks deferred constraints at once. `triggers` are those of other clients.
-    A `rebuild` alters the tables.
+    A `rebuild` alters the tables. `looked_up` are the answers to `merge_questions`, if they are
+    known.
     """
 
     run_id: int
@@ -98,6 +101,7 @@ class Merge:
     triggers: obstacles.Triggers = field(default_factory=dict)
     successors: Successors = field(default_factory=Successors)
     rebuild: Rebuild | None = None
+    looked_up: Answers | None = None
 
     @property
     def parameters(self) -> Parameters:
@@ -122,9 +126,7 @@ def merge(connection: Connection, task: Merge) -> tuple[DatasetCounts, Moved]:
     Raises:  AccountingMismatch; DatasetRefused for what hides, skips or changes rows; SQLAlchemy's
              errors, also for what other clients' triggers and constraints reject.
     """
-    before = task.sql if task.rebuild is None else task.rebuild.before
-    task = replace(task, triggers=obstacles.triggers(connection, before))
-    keys = _small_keys(connection, task) if task.rebuild is None else None
+    task, keys = _looked_up(connection, task)
     parameters = {**task.parameters, "keys": keys}
     if keys is None:
         configure(connection, COMPARED_PLANNER if task.sql.is_compared else BULK_PLANNER)
@@ -167,23 +169,41 @@ def end(connection: Connection) -> None:
 # -- the two strategies, which run the same SQL
 
 
-def _small_keys(connection: Connection, task: Merge) -> list[str] | None:
-    """The keys in staging if the merge is small, else None; then the point planner is set.
+def _looked_up(connection: Connection, task: Merge) -> tuple[Merge, list[str] | None]:
+    """The merge with the triggers of the tables; the keys in staging if it is small, else None.
 
     Rows stored for these objects count too, because removing them is work as well. The check
     uses the point planner, or a table might be scanned for a key that it does not contain.
+
+    Raises:  DatasetRefused when row-level security hides rows from our role.
     """
-    small = task.thresholds.small
-    if task.staged > small:
-        return None
-    question = f"{configuration(POINT_PLANNER)}; {task.sql.statements('figures')['small_keys']}"
-    keys: list[str] | None = connection.scalar(text(question), {**task.parameters, "small": small})
-    return keys
+    sql, small = task.sql, None
+    if task.rebuild is not None:
+        sql = task.rebuild.before
+    elif task.staged <= task.thresholds.small:
+        configure(connection, POINT_PLANNER)
+        small = task.thresholds.small
+    found = task.looked_up or ask(connection, merge_questions(sql, small))
+    (row,) = found.get("keys") or [{"keys": None}]
+    keys = None if small is None else row["keys"]
+    return replace(task, triggers=obstacles.triggers(found["obstacles"], sql)), keys
+
+
+def merge_questions(sql: DatasetSql, small: int | None) -> dict[str, Question]:
+    """Find the obstacles of a merge; with `small`, also the keys in staging if they are few."""
+    questions = {"obstacles": obstacles.question(sql)}
+    if small is not None:
+        parameters = {"dataset": sql.dataset.name, "small": small}
+        questions["keys"] = Question(sql.statements("figures")["small_keys"], parameters)
+    return questions
 
 
 def configure(connection: Connection, planner: Mapping[str, str]) -> None:
-    """Set the planner's settings for this transaction, and reset those of the other strategy."""
-    connection.execute(text(configuration(planner)))
+    """Set the planner's settings for this transaction, and reset those of the other strategy.
+
+    They are sent with the next statement.
+    """
+    later(connection, configuration(planner))
 
 
 def configuration(planner: Mapping[str, str]) -> str:
@@ -344,9 +364,9 @@ def execute_all(
 def execute_at_once(
     connection: Connection, named: Mapping[str, str], parameters: Parameters
 ) -> None:
-    """Execute the statements for a few rows in one round trip, without the `analyze_` ones."""
+    """Execute the statements for a few rows with the next one, without the `analyze_` ones."""
     parts = [one for name, one in named.items() if not name.startswith("analyze_")]
-    connection.execute(text(";\n".join(parts)), parameters)
+    later(connection, ";\n".join(parts), parameters)
 
 
 # -- counting
@@ -388,9 +408,8 @@ def _figures_at_once(
 ) -> dict[str, Any]:
     """The row of each of some statements of figures.sql, in one round trip; None: no row."""
     named = sql.statements("figures")
-    parts = (f"(SELECT to_jsonb(found) FROM ({named[name]}) AS found) AS {name}" for name in names)
-    found = connection.execute(text(f"SELECT {', '.join(parts)}"), parameters)
-    return dict(found.mappings().one())
+    found = ask(connection, {name: Question(named[name], parameters) for name in names})
+    return {name: next(iter(rows), None) for name, rows in found.items()}
 
 
 def figures(connection: Connection, sql: DatasetSql, name: str, parameters: Parameters) -> Figures:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from etl.db import tallies
+from etl.db import runs, tallies
+from etl.db.round_trips import Question, ask
 from etl.db.runs import Committed, retired_by_events
 from etl.db.sql import statements
 from etl.db.tallies import Moved
@@ -17,14 +18,12 @@ from etl.model.errors import AccountingMismatch, DatasetRefused
 from etl.model.values import DatasetCounts
 from etl.runtime.logs import get_logger
 from etl.sync import holds, refusals, staging_tables
-from etl.sync.counting import check_rows, staged_objects, summed, totals
+from etl.sync.counting import Staged, check_rows, summed, totals
 from etl.sync.holds import Held
 from etl.sync.merge import (
-    POINT_PLANNER,
     THRESHOLDS,
     Merge,
     Thresholds,
-    configuration,
     end,
     execute_all,
     losing_objects,
@@ -79,7 +78,7 @@ class _Done(NamedTuple):
 class RunMerge:
     """The merge of all datasets of a run.
 
-    `before` is what the last run committed. A careful merge checks deferred constraints of other
+    `staged` is what there is to merge. A careful merge checks deferred constraints of other
     clients for each dataset; otherwise they fail the commit. The `paused` datasets stay as they
     are.
     """
@@ -87,7 +86,7 @@ class RunMerge:
     run: CurrentRun
     datasets: Sequence[DatasetSql]
     source_bucket: str
-    before: Committed
+    staged: Staged
     hashes: Mapping[str, str] = field(default_factory=dict)
     paused: frozenset[str] = frozenset()
     thresholds: Thresholds = THRESHOLDS
@@ -99,10 +98,13 @@ class RunMerge:
         Raises:  DatabaseUnavailable when staging lost rows since it was written;
                  AccountingMismatch. Nothing is committed then.
         """
-        connection = self.run.connection
-        self.run.successors.note_transactions(connection)
-        has_left, has_moved = self._find_left()
-        staged, open_holds = staged_objects(connection, self.run.stats.staged)
+        connection, staged, open_holds = (
+            self.run.connection,
+            self.staged.objects,
+            self.staged.open_holds,
+        )
+        if self.staged.has_left:
+            connection.execute(text(statements("left")["remember"]))
         wanted = staged.keys() | open_holds if self.run.is_full else staged.keys()
         if self.run.rebuild is not None:  # of which no object may be left
             wanted |= {self.run.rebuild.name}
@@ -113,9 +115,9 @@ class RunMerge:
         failures = {**self.run.failures, **refused}
         if None in staged:
             self._merge_others()
-        if has_left:
+        if self.staged.has_left:
             self._keep_left([*failures, *self.paused], held)
-        is_plain = not (self.run.rebuild or failures or has_moved)
+        is_plain = not (self.run.rebuild or failures or self.staged.has_moved)
         committed = self._committed(done, is_plain=is_plain)
         size = self.run.stats.staged + committed.counts.rows_read
         self.run.successors.drop(connection)
@@ -124,7 +126,8 @@ class RunMerge:
 
     def _task(self, sql: DatasetSql, staged: Mapping[str | None, int]) -> Merge:
         name, rebuild = sql.dataset.name, self.run.rebuild
-        before = self.before.datasets.get(name) if self.before.datasets else DatasetCounts()
+        committed = self.staged.before.datasets
+        before = committed.get(name) if committed else DatasetCounts()
         return Merge(
             run_id=self.run.id,
             sql=self.run.successors.staged(
@@ -142,6 +145,7 @@ class RunMerge:
             rebuild=rebuild,
             thresholds=self.thresholds,
             is_careful=self.is_careful,
+            looked_up=self.staged.looked_up.get(name),
         )
 
     # -- each dataset
@@ -217,8 +221,9 @@ class RunMerge:
                     raise _Postponed from error
                 if task.is_careful or not refusals.forbids_removal(error):
                     raise
-                task = replace(task, is_careful=True)
+                task = replace(task, is_careful=True, looked_up=None)
                 continue
+            task = replace(task, looked_up=None)
             held = held.with_more(holds.take_out(connection, task.sql, losing))
             rule = holds.Rule(name, is_open=True, count_earlier=lambda: 0, allowed={})
         raise AccountingMismatch(f"The retirements of dataset {name!r} could not be held.")
@@ -257,20 +262,6 @@ class RunMerge:
             analyze_from=self.thresholds.many,
         )
 
-    def _find_left(self) -> tuple[bool, bool]:
-        """Stage the objects that leave their dataset.
-
-        Returns whether there are any, and whether any object changes its dataset, or had none.
-        """
-        named = statements("left")
-        connection, stage = self.run.connection, named["stage"]
-        if self.run.stats.staged <= self.thresholds.small:
-            stage = f"{configuration(POINT_PLANNER)}; {stage}"
-        has_left, has_moved = connection.execute(text(stage)).one()
-        if has_left:
-            connection.execute(text(named["remember"]))
-        return has_left, has_moved
-
     def _keep_left(self, unchanged: Sequence[str], held: Mapping[str, Held]) -> None:
         """Give objects back to the datasets that still have their rows, until the next run."""
         keys = [(name, key) for name, one in held.items() for key in one.lost]
@@ -306,7 +297,7 @@ class RunMerge:
                 by_dataset[name] = _with_held(counts, done[name].held)
                 check_rows(name, by_dataset[name])
             else:
-                by_dataset[name] = totals(connection, sql, self.before)
+                by_dataset[name] = totals(connection, sql, self.staged.before)
         others = DatasetCounts(**objects.get(None, {}))
         moved = {name: one.moved for name, one in done.items()}
         if is_plain and not any(one.is_odd for one in done.values()):
@@ -320,10 +311,17 @@ class RunMerge:
         return Committed(summed(by_dataset, others, problems), by_dataset, moved=moved)
 
     def _tally(self, done: Mapping[str, _Done]) -> list[dict[str, Any]]:
-        """Count problems for the tallies, which stay locked until the commit; return figures."""
+        """Count problems for the tallies, which stay locked until the commit; return figures.
+
+        Raises:  RunCanceled.
+        """
         connection = self.run.connection
-        question = statements("figures")["objects"]
-        found = tallies.lock_and_ask(connection, question, {"run_id": self.run.id})
+        tallies.lock(connection)
+        figures = Question(statements("figures")["objects"], {"run_id": self.run.id})
+        canceled = runs.canceled(self.run.id)
+        answers = ask(connection, {"figures": figures, "canceled": canceled})
+        runs.check_not_canceled(answers["canceled"])
+        found = answers["figures"]
         if found[0]["problems"] or found[0]["had_problems"]:
             tallies.count_staged_problems(connection)
         rebuild = self.run.rebuild

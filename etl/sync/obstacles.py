@@ -8,10 +8,11 @@ compared after they were written.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
 
+from etl.db.round_trips import Question
 from etl.db.sql import statements
 from etl.model.errors import DatasetRefused
 
@@ -23,14 +24,20 @@ if TYPE_CHECKING:
 Triggers = dict[str, list[str]]
 
 
-def triggers(connection: Connection, sql: DatasetSql) -> Triggers:
+def question(sql: DatasetSql) -> Question:
+    """Find what other clients put on the tables of the dataset."""
+    named = {"schema": sql.schema, "names": sql.relations}
+    return Question(statements("obstacles")["find"], named)
+
+
+def triggers(found: Sequence[Mapping[str, Any]], sql: DatasetSql) -> Triggers:
     """By table, the triggers and rules that other clients defined; tables without any are absent.
+
+    `found` is the answer to `question`.
 
     Raises:  DatasetRefused when row-level security hides rows from our role.
     """
-    named = {"schema": sql.schema, "names": sql.relations}
-    found = connection.execute(text(statements("obstacles")["find"]), named).all()
-    filtered = [row.name for row in found if row.is_filtered]
+    filtered = [row["name"] for row in found if row["is_filtered"]]
     if filtered:
         raise DatasetRefused(
             f"Row-level security of table {', '.join(filtered)} hides rows of dataset"
@@ -38,7 +45,7 @@ def triggers(connection: Connection, sql: DatasetSql) -> Triggers:
             hint="Make the role in DATABASE_URL the owner of the table without FORCE ROW LEVEL"
             " SECURITY, or give it BYPASSRLS. Every full run tries again.",
         )
-    return {row.name: row.triggers for row in found if row.triggers}
+    return {row["name"]: row["triggers"] for row in found if row["triggers"]}
 
 
 def check_written(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import time
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import psycopg2
 from sqlalchemy import Connection, text
@@ -14,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from etl.db.copy_stream import ChunkFile, CopyStream
 from etl.db.engine import driver
+from etl.db.round_trips import Question, ask
 from etl.db.sql import statements
 from etl.model.errors import DatasetRefused, ObjectStoreUnavailable
 from etl.model.values import Trigger
@@ -62,23 +64,39 @@ def pending_datasets(connection: Connection) -> set[str]:
 class Published:
     """The published outputs: the ETag of each, by name and dataset.
 
-    `since_last` is the time since one was last published; None if none ever was.
+    `seconds` is the time since one was last published when this was `asked`, a monotonic time;
+    None if none ever was.
     """
 
     etags: Mapping[tuple[str, str], str]
-    since_last: timedelta | None
+    seconds: float | None
+    asked: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> Published:
+        """The result of PUBLISHED."""
+        etags = {(row["name"], row["dataset"]): row["etag"] for row in rows}
+        return cls(etags, min((row["seconds"] for row in rows), default=None))
+
+    @property
+    def since_last(self) -> timedelta | None:
+        """The time since one was last published; None if none ever was."""
+        if self.seconds is None:
+            return None
+        return timedelta(seconds=self.seconds + time.monotonic() - self.asked)
+
+
+PUBLISHED = Question(
+    "SELECT name, dataset, etag,"
+    " CAST(extract(epoch FROM clock_timestamp() - published_at) AS double precision) AS seconds"
+    " FROM publication",
+    {},
+)
 
 
 def published(connection: Connection) -> Published:
     """What was published. The caller ends the transaction."""
-    question = (
-        "SELECT name, dataset, etag, clock_timestamp() - published_at AS ago FROM publication"
-    )
-    rows = connection.execute(text(question)).all()
-    return Published(
-        {(row.name, row.dataset): row.etag for row in rows},
-        min((row.ago for row in rows), default=None),
-    )
+    return Published.of(ask(connection, {"published": PUBLISHED})["published"])
 
 
 def missing_outputs(

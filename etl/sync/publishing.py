@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from etl.settings import Settings
     from etl.storage.client import ObjectStore
     from etl.sync.outputs import Output
+    from etl.sync.publish import Published
     from etl.sync.run import CurrentRun
 
 log = get_logger("etl.run")
@@ -36,15 +37,21 @@ class Publishing:
         self._settings = settings
         self._schema = schema
 
-    def publish(self, run: CurrentRun, datasets: Sequence[DatasetSql] | None = None) -> bool:
+    def publish(
+        self,
+        run: CurrentRun,
+        datasets: Sequence[DatasetSql] | None = None,
+        published: Published | None = None,
+    ) -> bool:
         """Publish the outputs that are due. If the store is unavailable, a later call does it.
 
-        `datasets` are the installed ones; None: they are read from the database.
+        `datasets` are the installed ones, and `published` is what was published before; None: they
+        are read from the database.
         """
         connection = run.connection
         try:
             with run.stats.profile.step("publish"), translating():
-                found = self._outputs_to_publish(run, datasets)
+                found = self._outputs_to_publish(run, datasets, published)
                 if found is None:
                     return False
                 bucket = self._settings.processed_bucket
@@ -65,11 +72,14 @@ class Publishing:
         return bool(found)
 
     def _outputs_to_publish(
-        self, run: CurrentRun, datasets: Sequence[DatasetSql] | None
+        self,
+        run: CurrentRun,
+        datasets: Sequence[DatasetSql] | None,
+        published: Published | None,
     ) -> list[Output] | None:
         """The outputs of changed datasets, and those missing from the bucket; None: not yet due."""
         settings, connection = self._settings, run.connection
-        published = publish.published(connection)
+        published = published or publish.published(connection)
         if not publish.is_due(run.trigger, published.since_last, settings.publish_interval):
             connection.commit()
             return None

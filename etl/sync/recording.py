@@ -42,11 +42,16 @@ def recording_failure(run: CurrentRun) -> Iterator[None]:
 def locked(engine: Engine, wait_seconds: float, *, has_alerts: bool) -> Iterator[Connection]:
     """Hold the run lock, as `run_lock` does, with interrupted runs recorded as failed."""
     with run_lock(engine, wait_seconds=wait_seconds) as connection:
-        closed = runs.close_interrupted(connection)
-        if closed and has_alerts:
-            incidents.record_interrupted(connection, max(closed))
-        connection.commit()
+        record_interrupted(connection, has_alerts=has_alerts)
         yield connection
+
+
+def record_interrupted(connection: Connection, *, has_alerts: bool) -> None:
+    """Record runs whose process died as failed, and commit. The caller holds the run lock."""
+    closed = runs.close_interrupted(connection)
+    if closed and has_alerts:
+        incidents.record_interrupted(connection, max(closed))
+    connection.commit()
 
 
 def as_bug(error: Exception) -> dict[str, object]:

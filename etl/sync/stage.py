@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 from dataclasses import fields
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from sqlalchemy import Connection, text
 
+from etl.db.bundling import LATER
 from etl.db.dataset_names import gone_table, staging_table, successor_table
 from etl.db.engine import driver
 from etl.db.identifiers import in_text, quoted
 from etl.model.values import Problem
 from etl.read.columns import SOURCE_KEY
-from etl.sync.copy_text import copy_text
+from etl.sync.copy_text import cells_of, copy_text
 from etl.sync.reading import StagedObject
 from etl.sync.run_tables import Staging
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _PROBLEM_FIELDS = tuple(spec.name for spec in fields(Problem))
 COPY_BYTES = 1 << 20  # few reads, because each may wait for the thread that parses
+INSERT_BYTES = 4_096  # from here on COPY is quicker, though it takes two round trips more
 
 
 def stage(connection: Connection, batch: Batch, in_successor: Container[str] = ()) -> None:
@@ -109,6 +112,19 @@ def _copy(connection: Connection, table: str, columns: Sequence[str], rows: byte
     if not rows:
         return
     listed = ", ".join(map(quoted, columns))
+    if len(rows) <= INSERT_BYTES:
+        _insert_later(connection, f"{quoted(table)} ({listed})", cells_of(rows))
+        return
     statement = f"COPY {quoted(table)} ({listed}) FROM STDIN (FORMAT csv)"
     with driver(connection).cursor() as cursor:
         cursor.copy_expert(statement, io.BytesIO(rows), COPY_BYTES)
+
+
+def _insert_later(
+    connection: Connection, target: str, rows: Sequence[Sequence[str | None]]
+) -> None:
+    """Insert the rows with the next statement. PostgreSQL reads each text as COPY does."""
+    with driver(connection).cursor() as cursor:
+        row = f"({', '.join(['%s'] * len(rows[0]))})"
+        values = cursor.mogrify(", ".join([row] * len(rows)), list(chain.from_iterable(rows)))
+        cursor.execute(f"{LATER}INSERT INTO {target} VALUES ".encode() + values)

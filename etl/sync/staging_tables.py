@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
 
+from etl.db.round_trips import Question, ask, later
 from etl.sync import run_tables, successor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from etl.db.dataset_sql import DatasetSql
 
 _OF_ALL = ("staging_object", "staging_problem")
 
 
-def empty_staging(connection: Connection, datasets: Iterable[DatasetSql]) -> None:
-    """Remove the rows of an interrupted run; write nothing if there are none."""
+def left_over(datasets: Iterable[DatasetSql]) -> Question:
+    """Find what an interrupted run left."""
     tables = _tables(datasets)
     questions = [
         f"SELECT {number} AS number, CAST(NULL AS text) AS successor, CAST(NULL AS text) AS of_run"
@@ -26,32 +27,40 @@ def empty_staging(connection: Connection, datasets: Iterable[DatasetSql]) -> Non
     ]
     questions.append(f"SELECT NULL, relname, NULL FROM ({successor.LEFT_OVER}) AS left_over")
     questions.append(f"SELECT NULL, NULL, relname FROM ({run_tables.LEFT_OVER}) AS left_over")
-    found = connection.execute(text(" UNION ALL ".join(questions))).all()
-    filled = [tables[row.number] for row in found if row.number is not None]
+    return Question(" UNION ALL ".join(questions), {})
+
+
+def empty_staging(connection: Connection, datasets: Iterable[DatasetSql]) -> None:
+    """Remove the rows of an interrupted run, and commit; write nothing if there are none."""
+    known = list(datasets)
+    found = ask(connection, {"left": left_over(known)}, is_alone=True)
+    remove(connection, known, found["left"])
+
+
+def remove(
+    connection: Connection, datasets: Iterable[DatasetSql], found: Sequence[Mapping[str, Any]]
+) -> None:
+    """Remove what `left_over` found, and commit."""
+    tables = _tables(datasets)
+    filled = [tables[row["number"]] for row in found if row["number"] is not None]
     if filled:
         connection.execute(text(f"TRUNCATE {', '.join(filled)}"))
     for row in found:
-        if row.successor is not None:
-            successor.drop(connection, row.successor)
+        if row["successor"] is not None:
+            successor.drop(connection, row["successor"])
     connection.commit()
-    run_tables.drop(connection, [row.of_run for row in found if row.of_run is not None])
+    run_tables.drop(connection, [row["of_run"] for row in found if row["of_run"] is not None])
 
 
 def clear(connection: Connection, datasets: Iterable[DatasetSql], *, is_small: bool) -> None:
-    """Empty staging, in one round trip. For a few rows, deleting is cheaper than new files."""
+    """Empty staging with the next statement. For a few rows, deleting is cheaper than new files."""
     tables = _tables(datasets)
     statements = (
         [f"DELETE FROM {table}" for table in tables]
         if is_small
         else [f"TRUNCATE {', '.join(tables)}"]
     )
-    connection.execute(text("; ".join(statements)))
-
-
-def holds_images(connection: Connection) -> bool:
-    """Whether staging contains an added, modified or removed image."""
-    question = "SELECT EXISTS (SELECT FROM staging_object WHERE kind = 'image')"
-    return bool(connection.scalar(text(question)))
+    later(connection, "; ".join(statements))
 
 
 def _tables(datasets: Iterable[DatasetSql]) -> list[str]:

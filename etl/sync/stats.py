@@ -81,8 +81,9 @@ class RunStats:
     """Counters of the listing and of staging.
 
     `unreadable` holds keys. `missed_by_events` counts changes without an event. `compared` are the
-    datasets with objects whose rows were compared before they were staged. `elsewhere_seconds` are
-    CPU seconds of other processes that read.
+    datasets with objects whose rows were compared before they were staged, and `datasets` those
+    whose objects this process staged. `elsewhere_seconds` are CPU seconds of other processes that
+    read.
     """
 
     listed: int = 0
@@ -93,6 +94,7 @@ class RunStats:
     vanished: int = 0
     missed_by_events: int = 0
     compared: set[str] = field(default_factory=set)
+    datasets: set[str | None] = field(default_factory=set)
     elsewhere_seconds: float = 0.0
     profile: Profile = field(default_factory=Profile)
 
@@ -102,6 +104,7 @@ class RunStats:
         self.staged += len(batch.objects)
         self.unreadable.update(batch.unreadable)
         self.vanished += batch.vanished
+        self.datasets.update(one.dataset for one in batch.objects)
         if batch.compared is not None:
             self.compared.add(batch.compared.sql.dataset.name)
 

@@ -91,7 +91,9 @@ def test_lock_of_a_dead_holder_is_released_during_its_statement(settings: Settin
     with run_lock(holder, client_check_seconds=1) as connection:
         thread = threading.Thread(target=hold, args=(connection,))
         thread.start()
-        sleeping = "query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+        sleeping = (
+            "query LIKE '%SELECT pg_sleep(%' AND state = 'active' AND pid <> pg_backend_pid()"
+        )
         wait_until(
             lambda: is_true(
                 engine, f"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE {sleeping})"

@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from etl.db import runs
 from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import connect_unpooled
 from etl.model.dataset import USERS
 from etl.model.values import Change, ChangeKind, Counts, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.sync import batch, merge, stage, staging_tables
+from etl.sync import batch, counting, merge, stage, staging_tables
 from etl.sync.manager import DataManager
 from etl.sync.merge_run import RunMerge
 from etl.sync.reading import BucketReading
@@ -68,13 +67,13 @@ def stage_and_merge(
     changes: list[Change],
     thresholds: merge.Thresholds = merge.THRESHOLDS,
 ) -> Counts:
-    before = runs.last_committed(connection)
     staging_tables.empty_staging(connection, [USERS_SQL])
     reading = BucketReading.of((USERS,), bucket.name, datetime.now(UTC).date())
     fetched = batch.fetch(store, reading, changes)
     stage.stage(connection, batch.check(fetched, reading))
     run = CurrentRun(99, Trigger.CLI, connection, RunStats(staged=len(changes)))
-    task = RunMerge(run, [USERS_SQL], bucket.name, before, thresholds=thresholds)
+    staged = counting.staged(connection, len(changes), thresholds.small)
+    task = RunMerge(run, [USERS_SQL], bucket.name, staged, thresholds=thresholds)
     return task.merge().committed.counts
 
 

@@ -494,7 +494,7 @@ def end_copies(engine: Engine) -> int:
 
 COPIES = (
     "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    " AND state <> 'idle' AND query LIKE 'COPY%'"
+    " AND state <> 'idle' AND query LIKE '%COPY (%'"
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Connection, Engine, event, text
 
 from etl.db import events, runs, statistics, tallies
 from etl.db.engine import connect, migrate
@@ -116,14 +116,15 @@ def test_a_run_and_the_image_worker_see_what_the_other_has_counted(
     manager.run(Trigger.CLI)
     bucket.put("1.png", "another")
     begun, done = threading.Event(), threading.Event()
-    count = tallies.lock_and_ask
+    lock = tallies.lock
 
-    def late(*args: Any) -> list[dict[str, Any]]:  # noqa: ANN401
-        begun.set()
-        done.wait(10)
-        return count(*args)
+    def late(connection: Connection) -> None:
+        if threading.current_thread() is run:
+            begun.set()
+            done.wait(10)
+        lock(connection)
 
-    monkeypatch.setattr(tallies, "lock_and_ask", late)
+    monkeypatch.setattr(tallies, "lock", late)
     run = threading.Thread(target=manager.run, args=(Trigger.CLI,))
     run.start()
     assert begun.wait(10)  # the manifest has the new version, uncommitted

@@ -10,21 +10,28 @@ ORDER BY 1
 
 -- name: store
 -- Stores each event once, however often it is delivered. Events that need no run are stored as
--- handled. The fixed order prevents deadlocks between clients that store the same events.
--- Parameters: :events, a JSON array of the columns; :bucket, that of SOURCE_BUCKET.
-INSERT INTO bucket_event (bucket, key, mark, sequencer, event_name, event_time, etag, size,
-                          version_id, record, handled_by_run)
-SELECT bucket, key, dedup_key, sequencer, event_name, event_time, etag, size, version_id, record,
-       CASE WHEN may_change AND bucket IN (
-           SELECT coalesce(nullif(declaration->>'bucket', ''), :bucket) FROM dataset
-           UNION
-           SELECT :bucket WHERE NOT EXISTS (SELECT FROM dataset)) THEN NULL ELSE 0 END
-FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS received (
-    bucket text, key text, dedup_key text, sequencer text, event_name text, event_time timestamptz,
-    etag text, size bigint, version_id text, record jsonb, may_change boolean)
-ORDER BY bucket, key COLLATE "C", dedup_key
-ON CONFLICT (bucket, key, mark) DO NOTHING
-RETURNING handled_by_run IS NULL AS is_pending
+-- handled. The fixed order prevents deadlocks between clients that store the same events. Returns
+-- how many are new, and notifies if one is pending.
+-- Parameters: :events, a JSON array of the columns; :bucket, that of SOURCE_BUCKET; :channel.
+WITH stored AS (
+    INSERT INTO bucket_event (bucket, key, mark, sequencer, event_name, event_time, etag, size,
+                              version_id, record, handled_by_run)
+    SELECT bucket, key, dedup_key, sequencer, event_name, event_time, etag, size, version_id,
+           record, CASE WHEN may_change AND bucket IN (
+               SELECT coalesce(nullif(declaration->>'bucket', ''), :bucket) FROM dataset
+               UNION
+               SELECT :bucket WHERE NOT EXISTS (SELECT FROM dataset)) THEN NULL ELSE 0 END
+    FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS received (
+        bucket text, key text, dedup_key text, sequencer text, event_name text,
+        event_time timestamptz, etag text, size bigint, version_id text, record jsonb,
+        may_change boolean)
+    ORDER BY bucket, key COLLATE "C", dedup_key
+    ON CONFLICT (bucket, key, mark) DO NOTHING
+    RETURNING handled_by_run IS NULL AS is_pending
+)
+SELECT count(*) AS new, (SELECT pg_notify(:channel, '')
+                         WHERE EXISTS (SELECT FROM stored WHERE is_pending)) AS notified
+FROM stored
 
 -- name: any_pending
 -- Parameters: :include_refused.
@@ -41,19 +48,47 @@ SELECT count(*) FROM bucket_event
 WHERE handled_by_run IS NULL AND (:include_refused OR refused_by_run IS NULL)
 
 -- name: oldest_pending
--- The oldest pending events; keys may repeat. Events whose object could not be synced are included
--- only with :include_refused. Marks events of former source buckets as handled.
--- Parameters: :bucket, :limit, :include_refused; :source_bucket, that of SOURCE_BUCKET.
-WITH former AS (
-    UPDATE bucket_event SET handled_by_run = 0
-    WHERE handled_by_run IS NULL AND bucket NOT IN (
-        SELECT coalesce(nullif(declaration->>'bucket', ''), :source_bucket) FROM dataset
-        UNION
-        SELECT :source_bucket WHERE NOT EXISTS (SELECT FROM dataset))
-)
-SELECT id, key FROM bucket_event
-WHERE handled_by_run IS NULL AND bucket = :bucket AND (:include_refused OR refused_by_run IS NULL)
-ORDER BY id LIMIT :limit
+-- The oldest pending events of each source bucket; keys may repeat. Events whose object could not be
+-- synced are included only with :include_refused.
+-- Parameters: :limit, :include_refused; :bucket, that of SOURCE_BUCKET.
+SELECT source.bucket, event.id, event.key
+FROM (SELECT coalesce(nullif(declaration->>'bucket', ''), :bucket) AS bucket FROM dataset
+      UNION
+      SELECT :bucket WHERE NOT EXISTS (SELECT FROM dataset)) AS source
+CROSS JOIN LATERAL (
+    SELECT id, key FROM bucket_event
+    WHERE handled_by_run IS NULL AND bucket = source.bucket
+      AND (:include_refused OR refused_by_run IS NULL)
+    ORDER BY id LIMIT :limit
+) AS event
+
+-- name: pass_over_former
+-- Marks events of former source buckets as handled. Parameter: :bucket, that of SOURCE_BUCKET.
+UPDATE bucket_event SET handled_by_run = 0
+WHERE handled_by_run IS NULL AND bucket NOT IN (
+    SELECT coalesce(nullif(declaration->>'bucket', ''), :bucket) FROM dataset
+    UNION
+    SELECT :bucket WHERE NOT EXISTS (SELECT FROM dataset))
+
+-- name: entries
+-- The manifest entries of the keys of the events that {oldest_pending} selects, as keys are and as a
+-- file-based store lists them. LIMIT has each looked up by the index, however many PostgreSQL
+-- expects. An object whose time has come, or whose dataset is read in another way now, has no ETag.
+-- Parameters: those of that statement, and :today.
+SELECT spelled.bucket, entry.*
+FROM (SELECT bucket, key FROM ({oldest_pending}) AS event
+      UNION
+      SELECT bucket, ltrim(regexp_replace(key, '/+', '/', 'g'), '/')
+      FROM ({oldest_pending}) AS event) AS spelled
+CROSS JOIN LATERAL (
+    SELECT key, size, last_modified,
+           CASE WHEN reread_on <= CAST(:today AS date) OR object.reading_hash IS DISTINCT FROM
+                     (SELECT reading_hash FROM dataset WHERE dataset.name = object.dataset)
+                THEN '' ELSE etag END AS etag
+    FROM source_object AS object
+    WHERE object.bucket = spelled.bucket AND object.key = spelled.key LIMIT 1
+) AS entry
+ORDER BY spelled.bucket, entry.key COLLATE "C"
 
 -- name: handle
 -- Marks events whose keys a run has checked as handled. Events of refused objects, and of datasets

@@ -107,15 +107,17 @@ FROM staging_object WHERE dataset = :dataset AND change <> 'left'
 -- name: staged
 -- By dataset, the objects in staging; also of datasets with nothing but problems, or an open hold.
 -- `gone` are the objects that left the dataset for another. No parameters.
-SELECT dataset, sum(objects) AS objects, sum(gone) AS gone, bool_or(in_staging) AS in_staging,
+SELECT dataset, CAST(sum(objects) AS bigint) AS objects, CAST(sum(images) AS bigint) AS images,
+       CAST(sum(gone) AS bigint) AS gone, bool_or(in_staging) AS in_staging,
        bool_or(is_held) AS is_held
 FROM (SELECT dataset, count(*) FILTER (WHERE change <> 'left') AS objects,
+             count(*) FILTER (WHERE change <> 'left' AND kind = 'image') AS images,
              count(*) FILTER (WHERE change = 'left') AS gone, true AS in_staging, false AS is_held
       FROM staging_object GROUP BY dataset
       UNION ALL
-      SELECT DISTINCT dataset, 0, 0, true, false FROM staging_problem
+      SELECT DISTINCT dataset, 0, 0, 0, true, false FROM staging_problem
       UNION ALL
-      SELECT dataset, 0, 0, false, true FROM hold) AS found
+      SELECT dataset, 0, 0, 0, false, true FROM hold) AS found
 GROUP BY dataset
 
 -- name: objects

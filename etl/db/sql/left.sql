@@ -2,8 +2,8 @@
 
 -- name: stage
 -- Objects that another dataset, or none, now claims leave the dataset of their rows. Must run before
--- the manifest is written. Returns whether there are any, and whether any had another dataset or
--- none. No parameters.
+-- the manifest is written. Sets whether there are any, and whether any had another dataset or none,
+-- for `found`. No parameters.
 WITH moved AS MATERIALIZED (
     SELECT known.*
     FROM staging_object AS staged JOIN source_object AS known USING (bucket, key)
@@ -15,8 +15,15 @@ WITH moved AS MATERIALIZED (
            last_modified, state, 0, 0
     FROM moved WHERE dataset IS NOT NULL
 )
-SELECT coalesce(bool_or(dataset IS NOT NULL), false) AS has_left, count(*) > 0 AS has_moved
+SELECT set_config('bucketline.has_left',
+                  CAST(coalesce(bool_or(dataset IS NOT NULL), false) AS text), true),
+       set_config('bucketline.has_moved', CAST(count(*) > 0 AS text), true)
 FROM moved
+
+-- name: found
+-- What `stage` found. No parameters.
+SELECT CAST(current_setting('bucketline.has_left') AS boolean) AS has_left,
+       CAST(current_setting('bucketline.has_moved') AS boolean) AS has_moved
 
 -- name: remember
 -- Their manifest entries, before other datasets write theirs.

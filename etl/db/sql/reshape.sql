@@ -60,8 +60,8 @@ SELECT pg_describe_object(CAST('pg_constraint' AS regclass), oid, 0)
 FROM pg_constraint WHERE conrelid = to_regclass(:table)
 
 -- name: last_column
--- The number of the table's last column; dropped ones count. Parameter: :table.
-SELECT coalesce(max(attnum), 0) FROM pg_attribute WHERE attrelid = to_regclass(:table)
+-- The number of the table's last column, 0 without a table; dropped ones count. Parameter: :table.
+SELECT coalesce(max(attnum), 0) AS number FROM pg_attribute WHERE attrelid = to_regclass(:table)
 
 -- name: copied_traits
 -- The statements that give a new table the owner, options, comments and privileges on columns of
