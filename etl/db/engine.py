@@ -139,8 +139,11 @@ def connect_keeping_one(settings: Settings) -> Engine:
     )
 
     @event.listens_for(engine, "reset")
-    def on_return(connection: Any, _record: object, _state: object) -> None:  # noqa: ANN401
-        opener.reset(connection)
+    def on_return(connection: Any, record: ConnectionPoolEntry, _state: object) -> None:  # noqa: ANN401
+        try:
+            opener.reset(connection)
+        except psycopg2.Error:  # it is lost; the pool would log a traceback
+            record.invalidate()
 
     @event.listens_for(engine, "checkout")
     def on_use(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:  # noqa: ANN401

@@ -55,12 +55,29 @@ def test_failed_run_leaves_neither_locks_nor_tables_nor_settings(
         assert connection.scalar(text("SHOW search_path")) == "bucketline, public"
 
 
-def test_run_after_a_restart_of_postgresql_connects_again(keeping: Engine, engine: Engine):
-    before = used(keeping)
+def terminate(engine: Engine, process: int) -> None:
     with engine.begin() as connection:
         ended = "SELECT pg_terminate_backend(:process, 5000)"
-        assert connection.scalar(text(ended), {"process": before})
+        assert connection.scalar(text(ended), {"process": process})
+
+
+def test_run_after_a_restart_of_postgresql_connects_again(keeping: Engine, engine: Engine):
+    before = used(keeping)
+    terminate(engine, before)
     assert used(keeping) != before
+
+
+def test_connection_that_a_failed_run_lost_is_replaced_without_a_traceback_in_the_log(
+    keeping: Engine, engine: Engine, caplog: pytest.LogCaptureFixture
+):
+    """As when the store failed, and PostgreSQL has ended the session of a host that was cut off."""
+    with suppress(ZeroDivisionError), run_lock(keeping) as connection:
+        before = server_process(connection)
+        connection.commit()
+        terminate(engine, before)
+        raise ZeroDivisionError
+    assert used(keeping) != before
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(("version", "error"), [("9999", NewerSchema), ("0001", OlderSchema)])
