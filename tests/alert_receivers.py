@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -126,58 +125,3 @@ def receiving(
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-class Gate:
-    """A port in front of a server. While it is closed, it cuts and refuses all connections."""
-
-    def __init__(self, address: tuple[str, int]) -> None:
-        self._address = address
-        self._lock = Lock()
-        self._open: set[socket.socket] = set()
-        self._listener: socket.socket | None = None
-        self.port = 0
-        self.open()
-
-    def open(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = self._listener.getsockname()[1]
-        Thread(target=self._accept, args=[self._listener], daemon=True).start()
-
-    def close(self) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
-        with self._lock:
-            for one in self._open:
-                with suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
-
-    def _accept(self, listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                Thread(target=self._serve, args=[client], daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with suppress(OSError), closing(client), socket.create_connection(self._address) as server:
-            with self._lock:
-                if self._listener is None:
-                    return
-                self._open |= {client, server}
-            back = Thread(target=_copy, args=[server, client], daemon=True)
-            back.start()
-            _copy(client, server)
-            back.join()
-            with self._lock:
-                self._open -= {client, server}
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while block := source.recv(65536):
-            target.sendall(block)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_WR)

@@ -39,12 +39,22 @@ class Patience:
 
 
 class Instance:
-    """One process of a kind; `start` starts it again on the same port."""
+    """One process of a kind; `start` starts it again on the same port.
 
-    def __init__(self, kind: str, port: int, start: Callable[[], subprocess.Popen[bytes]]) -> None:
+    `is_ready` is whether it does its work already.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        port: int,
+        start: Callable[[], subprocess.Popen[bytes]],
+        is_ready: Callable[[], bool],
+    ) -> None:
         self.kind = kind
         self.port = port
         self._start = start
+        self.is_ready = is_ready
         self.process = start()
 
     def kill(self) -> None:
@@ -57,21 +67,33 @@ class Instance:
 
 @dataclass
 class Killer:
-    """Kills one instance at a time, after random pauses, and starts it again a moment later."""
+    """Kills one instance at a time, after random pauses, and starts it again a moment later.
+
+    It spares the only one of its kind that is ready. On a busy machine, processes may start more
+    slowly than they are killed, and clients would have no answer for as long.
+    """
 
     instances: Sequence[Instance]
     random: random.Random
     mean_seconds: float  # between two kills
     kills: Counter[str] = field(default_factory=Counter)
+    spared: Counter[str] = field(default_factory=Counter)
 
     def work(self, ending: threading.Event) -> None:
         while not ending.wait(self.random.expovariate(1 / self.mean_seconds)):
             victim = self.random.choice(self.instances)
             assert victim.process.poll() is None, f"{victim.kind} ended by itself"
+            if not self._is_replaceable(victim):
+                self.spared[victim.kind] += 1
+                continue
             victim.kill()
             self.kills[victim.kind] += 1
             ending.wait(self.random.uniform(0, 1))
             victim.start()
+
+    def _is_replaceable(self, victim: Instance) -> bool:
+        others = (one for one in self.instances if one.kind == victim.kind and one is not victim)
+        return any(one.is_ready() for one in others)
 
 
 @dataclass(frozen=True)
@@ -94,7 +116,8 @@ class NoAnswer(Exception):
 class Client:
     """Sends each request to APIs chosen at random, until one of them answers it.
 
-    A connection that ends, or a 503, is no answer. Any other status from 500 up is a fault.
+    A connection that ends, or a 503, is no answer. Any other status from 500 up is a fault. `late`
+    are the times of attempts that ended without a response after `attempt_seconds`.
     """
 
     addresses: Sequence[tuple[str, int]]
@@ -102,6 +125,7 @@ class Client:
     counts: Counter[str]
     answer_seconds: float = ANSWER_SECONDS
     attempt_seconds: float = ATTEMPT_SECONDS
+    late: list[float] = field(default_factory=list)
 
     def ask(
         self,
@@ -125,10 +149,14 @@ class Client:
     ) -> Answer | None:
         host, port = self.random.choice(self.addresses)
         connection = http.client.HTTPConnection(host, port, timeout=self.attempt_seconds)
+        began = time.monotonic()
         try:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
             answer = Answer(response.status, response.read())
+        except TimeoutError:
+            self.late.append(began)
+            return None
         except (OSError, http.client.HTTPException):
             return None
         finally:

@@ -98,6 +98,19 @@ class Lan:
             self.plug(name)
 
     @contextmanager
+    def parted(self, one: str, other: str) -> Iterator[None]:
+        """Let two hosts reach all others, but not each other: they send to no network card."""
+        pairs = ((one, other), (other, one))
+        nowhere = ("lladdr", "02:00:00:00:00:01", "nud", "permanent")
+        for host, peer in pairs:
+            self._in_host(host, "neigh", "replace", self.address(peer), "dev", "eth0", *nowhere)
+        try:
+            yield
+        finally:
+            for host, peer in pairs:
+                self._in_host(host, "neigh", "del", self.address(peer), "dev", "eth0")
+
+    @contextmanager
     def losing_packets(self, name: str, share: float) -> Iterator[str]:
         """Drop this share of the packets of a host in both directions; yield the way it is done.
 

@@ -61,6 +61,7 @@ class Workload:
     answer_seconds: float = ANSWER_SECONDS
     attempt_seconds: float = ATTEMPT_SECONDS
     share_through_api: float = 0.3  # of the changes of objects
+    late: list[float] = field(default_factory=list)  # attempts of all clients, see Client
     _covered: Marks = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -83,6 +84,7 @@ class Workload:
             self.counts,
             self.answer_seconds,
             self.attempt_seconds,
+            self.late,
         )
 
     # -- writers

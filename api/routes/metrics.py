@@ -25,7 +25,7 @@ from etl.model.errors import EtlError
 from etl.model.roles import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from api.state.services import Services
     from etl.runtime.measures import Labels, Timings
@@ -119,13 +119,9 @@ def show_metrics() -> Response:
 
 def _stored(shared: Services) -> Iterator[Family]:
     """The metrics from the database, and whether it responds."""
-    found: dict[str, dict[Labels, float]] = {}
     try:
-        with shared.database(shared.autocommit) as connection:
-            for row in connection.execute(text(statements("metrics")["numbers"])):
-                found.setdefault(row.family, {})[tuple(row.labels)] = float(row.number)
-            failing = runs.failing_datasets(connection)
-    except EtlError:
+        found, failing = shared.metrics_probe.run(lambda: _read(shared))
+    except (EtlError, TimeoutError):
         yield _up("database", is_up=False)
         return
     yield _up("database", is_up=True)
@@ -133,6 +129,15 @@ def _stored(shared: Services) -> Iterator[Family]:
     found["failing"] = {(name,): 1 for name in datasets if name in failing}
     for one in STORED:
         yield one.family(found.get(one.key, {}), datasets)
+
+
+def _read(shared: Services) -> tuple[dict[str, dict[Labels, float]], Collection[str]]:
+    """The numbers by metric and labels, and the datasets that failed last."""
+    found: dict[str, dict[Labels, float]] = {}
+    with shared.database(shared.autocommit) as connection:
+        for row in connection.execute(text(statements("metrics")["numbers"])):
+            found.setdefault(row.family, {})[tuple(row.labels)] = float(row.number)
+        return found, runs.failing_datasets(connection)
 
 
 def _up(part: str, *, is_up: bool) -> Family:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apiflask import APIBlueprint
 from sqlalchemy import text
@@ -18,6 +18,9 @@ from etl.model.errors import ConfigurationError, DatabaseUnavailable, EtlError
 from etl.model.roles import Role
 from etl.runtime.program import named
 from etl.storage.store_errors import bucket_remedy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 bp = APIBlueprint("storage", __name__, tag="Health")
 
@@ -66,7 +69,8 @@ def show_storage_health() -> tuple[dict[str, Any], int, dict[str, str]]:
     shared = services()
     _, database = check_health(lambda: shared.database_probe.run(lambda: _check_database(shared)))
     _, store = check_health(shared.store_latency)
-    buckets = _buckets(shared) if store["status"] == "ok" else {}
+    sources = shared.sources.get() if database["status"] == "ok" else shared.sources.known
+    buckets = _buckets(shared, sources) if store["status"] == "ok" else {}
     failed = {name: one["reason"] for name, one in buckets.items() if one["reason"] is not None}
     own = shared.settings.buckets
     is_healthy = database["status"] == store["status"] == "ok" and failed.keys().isdisjoint(own)
@@ -97,8 +101,8 @@ def _check_database(shared: Services) -> None:
         )
 
 
-def _buckets(shared: Services) -> dict[str, dict[str, Any]]:
-    sources = {shared.settings.source_bucket, *shared.sources.get()}
+def _buckets(shared: Services, named: Iterable[str]) -> dict[str, dict[str, Any]]:
+    sources = {shared.settings.source_bucket, *named}
     others = sorted(sources.difference(shared.settings.buckets))
     return {
         name: _bucket(shared, name, is_checked=name not in sources)

@@ -65,21 +65,29 @@ class GroupCommit:
 
     def _commit_pending(self) -> None:
         """Commit all pending events; none are left if the previous caller committed ours too."""
-        with self._pending_lock:
-            pending, self._pending = self._pending, []
+        pending = self._take_pending()
         if pending:
             self._commit(pending)
 
+    def _take_pending(self) -> list[_Pending]:
+        with self._pending_lock:
+            pending, self._pending = self._pending, []
+        return pending
+
     def _commit(self, pending: Sequence[_Pending]) -> None:
-        """Commit in one transaction; if an entry cannot be stored, use one transaction for each."""
+        """Commit in one transaction; if an entry cannot be stored, use one transaction for each.
+
+        In an outage, callers that came meanwhile fail as well. Another attempt would only make them
+        wait longer.
+        """
         try:
             self._store([event for events, _ in pending for event in events])
+        except TransientError as error:
+            for _, stored in [*pending, *self._take_pending()]:
+                stored.set_exception(_copied(error))
         except Exception as error:  # noqa: BLE001 - each caller has to receive it
             if len(pending) == 1:
                 pending[0][1].set_exception(error)
-            elif isinstance(error, TransientError):
-                for _, stored in pending:
-                    stored.set_exception(_copied(error))
             else:
                 for entry in pending:
                     self._commit([entry])

@@ -67,6 +67,7 @@ class Timeouts:
     idle: float = IDLE_TIMEOUT_SECONDS
     event_statement: float = 5
     probe: float = 3
+    metrics: float = 5  # Prometheus gives up after 10 s
 
 
 TIMEOUTS = Timeouts()
@@ -111,6 +112,7 @@ class Services:
     catalog: Catalog = field(default_factory=Catalog)
     checks: FileChecks = field(init=False)
     database_probe: Probe = field(init=False)
+    metrics_probe: Probe = field(init=False)
     event_commits: GroupCommit = field(init=False)
     measures: Measures = field(default_factory=Measures)
     store_watch: Watch = field(init=False)
@@ -120,6 +122,7 @@ class Services:
         """Connect separately for events, so that a burst of them cannot block other requests."""
         self.checks = FileChecks(self.settings)
         self.database_probe = Probe(self.timeouts.probe)
+        self.metrics_probe = Probe(self.timeouts.metrics)
         self.store_watch = Watch(self.store_latency)
         self.measures.watch(self.engine)
         engine = connect(

@@ -21,6 +21,7 @@ from sqlalchemy import URL, make_url
 
 from etl.db import schema
 from etl.db.bundling import BundlingConnection
+from etl.db.deadlines import Server
 from etl.db.schema import Schemas
 from etl.model.errors import LoginRefused, RightMissing
 from etl.settings.database_url import URL_ESCAPES
@@ -143,6 +144,7 @@ class Opener:
         Raises:  as `open`.
         """
         connection.response_seconds = CONNECT_TIMEOUT_SECONDS
+        connection.server = self.server
         connection.autocommit = True
         with connection.cursor() as cursor:
             if self.checks_schema:
@@ -162,6 +164,11 @@ class Opener:
         """How long to wait for a response: longer than PostgreSQL's own limit, if there is one."""
         limit = self.limits.get("statement_timeout")
         return None if limit is None else limit + CONNECT_TIMEOUT_SECONDS
+
+    @cached_property
+    def server(self) -> Server | None:
+        """What ends statements when PostgreSQL is silent; only for those with a time limit."""
+        return None if self.response_seconds is None else Server(self._responds)
 
     @staticmethod
     def reset(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
@@ -194,6 +201,10 @@ class Opener:
         """The arguments for the driver; options in the URL override the defaults."""
         dsn, given = self.url.get_dialect()().create_connect_args(self.url)
         return dsn, {**_ARGUMENTS, **given, **_ENCODING}
+
+    def _responds(self) -> bool:
+        """Whether PostgreSQL responds to a new connection in time, if only with a refusal."""
+        return _sqlstates(*self._arguments) is not None
 
     def _refuse(self, error: psycopg2.OperationalError, dsn: Any, arguments: Any) -> None:  # noqa: ANN401
         """Raise LoginRefused if the next attempt would fail the same way."""
@@ -276,21 +287,22 @@ def _lines(error: BaseException | None) -> list[str]:
 # -- why a connection failed
 
 
-def _sqlstates(dsn: Any, arguments: Mapping[str, Any]) -> list[str]:  # noqa: ANN401
-    """The SQLSTATEs of PostgreSQL's response to a connection attempt; none without a response.
+def _sqlstates(dsn: Any, arguments: Mapping[str, Any]) -> list[str] | None:  # noqa: ANN401
+    """The SQLSTATEs of PostgreSQL's response to a connection attempt; None without a response.
 
-    psycopg2 has no SQLSTATE for a failed connection, and the message depends on the server's
-    language. An asynchronous attempt can be set to report SQLSTATEs instead of messages.
+    There are none if it accepts the connection. psycopg2 has no SQLSTATE for a failed connection,
+    and the message depends on the server's language. An asynchronous attempt can be set to report
+    SQLSTATEs instead of messages.
     """
-    with suppress(psycopg2.Error, AttributeError, OSError):
+    with suppress(psycopg2.Error, OSError):
         connection = psycopg2.connect(*dsn, **arguments, async_=True)
         with closing(connection):
             _request_sqlstates(connection)
             try:
-                _wait(connection)
+                return [] if _wait(connection) else None
             except psycopg2.Error as error:
-                return _SQLSTATE.findall(str(error))
-    return []
+                return _SQLSTATE.findall(str(error)) or None
+    return None
 
 
 def _request_sqlstates(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
@@ -299,10 +311,14 @@ def _request_sqlstates(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has 
     libpq.PQsetErrorVerbosity(connection.pgconn_ptr, _ONLY_SQLSTATE)
 
 
-def _wait(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
-    """Wait until the connection is established or fails."""
+def _wait(connection: Any) -> bool:  # noqa: ANN401 - psycopg2 has no types
+    """Wait until the connection is established or fails; False when neither happens in time."""
     deadline = time.monotonic() + CONNECT_TIMEOUT_SECONDS
-    while (state := connection.poll()) != extensions.POLL_OK and time.monotonic() < deadline:
+    while (state := connection.poll()) != extensions.POLL_OK:
+        remaining_seconds = deadline - time.monotonic()
+        if remaining_seconds <= 0:
+            return False
         reading = [connection] if state == extensions.POLL_READ else []
         writing = [connection] if state == extensions.POLL_WRITE else []
-        select.select(reading, writing, [], max(0, deadline - time.monotonic()))
+        select.select(reading, writing, [], remaining_seconds)
+    return True

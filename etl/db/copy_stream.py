@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from contextlib import suppress
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
-
-import psycopg2
 
 from etl.db.engine import driver
 from etl.model.errors import TransientError
@@ -83,8 +80,7 @@ class CopyStream:
             self._is_closed = True
             self._changed.notify_all()
             if self._driver is not None:  # the COPY may be waiting for its first row
-                with suppress(psycopg2.Error):
-                    self._driver.cancel()
+                self._driver.cancel_in_time()
         self._thread.join()
 
     def _is_ready(self) -> bool:

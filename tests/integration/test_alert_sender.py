@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from pydantic import SecretStr
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import Engine, text
 
 from etl.db import alerts
 from etl.model.alerts import AlertEvent, Incident
@@ -25,9 +24,10 @@ from etl.services.alerts.unrecorded import UnrecordedFailures
 from etl.services.scheduler import Retries, Scheduler
 from etl.settings import Settings
 from etl.sync.manager import DataManager
-from tests.alert_receivers import HANG, OK, AlertReceiver, Gate, receiving
+from tests.alert_receivers import HANG, OK, AlertReceiver, receiving
 from tests.api_client import terminate_others
 from tests.conftest import wait_until
+from tests.gates import gated
 
 SHORT = {"poll_seconds": 0.05, "first_retry_seconds": 0.01, "start_seconds": 0.0}
 
@@ -236,22 +236,6 @@ def test_nothing_is_late_while_the_first_run_after_a_break_may_still_be_made(
 # -- outages of the database
 
 
-@pytest.fixture
-def gate(settings: Settings) -> Iterator[Gate]:
-    url = make_url(settings.sqlalchemy_url)
-    gate = Gate((url.host or "", url.port or 5432))
-    yield gate
-    gate.close()
-
-
-def through(gate: Gate, settings: Settings) -> Settings:
-    url = make_url(settings.sqlalchemy_url).set(
-        drivername="postgresql", host="127.0.0.1", port=gate.port
-    )
-    shown = url.render_as_string(hide_password=False)
-    return settings.model_copy(update={"database_url": SecretStr(shown)})
-
-
 @contextmanager
 def scheduling(
     settings: Settings,
@@ -273,14 +257,14 @@ def scheduling(
 
 
 def test_outage_of_the_database_has_one_alert_and_its_end_another(
-    settings: Settings, engine: Engine, gate: Gate
+    settings: Settings, engine: Engine
 ):
     """Without the database, and while the receiver is down as well."""
     unrecorded = UnrecordedFailures(grace_seconds=0)
     receiver = AlertReceiver()
     with receiving(receiver):
         pass
-    with scheduling(through(gate, settings), receiver, unrecorded):
+    with gated(settings) as (gate, through), scheduling(through, receiver, unrecorded):
         wait_until(
             lambda: is_true(engine, "SELECT count(*) > 0 FROM run WHERE state = 'succeeded'")
         )

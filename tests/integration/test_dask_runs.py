@@ -21,11 +21,16 @@ from etl.db.active_runs import Canceled
 from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import connect
 from etl.model.dataset import USERS
-from etl.model.errors import ConfigurationError, DatabaseUnavailable, RunCanceled
+from etl.model.errors import (
+    ConfigurationError,
+    DaskUnavailable,
+    DatabaseUnavailable,
+    RunCanceled,
+)
 from etl.model.values import RunState, Trigger
 from etl.settings import Settings
 from etl.sync import batch
-from etl.sync.dask import coordinator
+from etl.sync.dask import cluster, coordinator
 from etl.sync.manager import DataManager
 from etl.sync.run import no_progress
 from etl.sync.run_tables import ReadBatch, RunTables
@@ -204,6 +209,39 @@ def has_staged(engine: Engine) -> bool:
         named = "SELECT relname FROM pg_class WHERE relname ~ '^staging_[0-9]+__claim$'"
         table = connection.scalar(text(named))
         return bool(table and connection.scalar(text(f"SELECT count(*) FROM {table}")))
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_scheduler_that_stands_still_ends_the_run_in_time(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    engine: Engine,
+    bucket: TestBucket,
+    tmp_path: Path,
+    on_dask: Callable[..., DataManager],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    put_users(bucket, 100)
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(cluster, "AWAY_SECONDS", 3)
+    stopped: list[str] = []
+    with dask_processes(tmp_path) as own:
+
+        def stop(step: str, _done: int) -> None:
+            if step == "read" and not stopped and own.scheduler is not None:
+                own.scheduler.send_signal(signal.SIGSTOP)
+                stopped.append(step)
+
+        manager = on_dask(settings, own, stop)
+        own.wait_for_workers(2)
+        for worker in own.workers:
+            worker.send_signal(signal.SIGSTOP)  # or the run would be over too soon
+        with pytest.raises(DaskUnavailable, match="does not answer"):
+            manager.run(Trigger.CLI)
+        assert own.scheduler is not None
+        for process in (own.scheduler, *own.workers):
+            process.send_signal(signal.SIGCONT)
+        assert manager.run(Trigger.CLI).counts.objects_added == 103
+    assert verify(settings, engine) == []
 
 
 @pytest.mark.long

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = get_logger("etl.dask")
 
 CONNECT_SECONDS = 10
+ANSWER_SECONDS = 5.0
 AWAY_SECONDS = 60.0  # how long a run waits for a scheduler, or for the first worker
 _RETRY_SECONDS = 1.0
 _LOOK_SECONDS = 2.0  # between two looks at the workers
@@ -43,6 +44,7 @@ class DaskCluster:
 
         Raises:  DaskUnavailable; ConfigurationError when its versions differ.
         """
+        self._seen_at = time.monotonic()
         if self._client is not None and self._client.status == "running":
             return
         deadline = time.monotonic() + AWAY_SECONDS
@@ -53,10 +55,7 @@ class DaskCluster:
                 break
             except (OSError, TimeoutError) as error:
                 if time.monotonic() > deadline:
-                    raise DaskUnavailable(
-                        f"The Dask scheduler {self._address} does not answer.",
-                        public_message="The Dask scheduler does not answer.",
-                    ) from error
+                    raise self._silent() from error
                 time.sleep(_RETRY_SECONDS)
         self._looked_at, self._seen_at = 0.0, time.monotonic()
         self._check_versions()
@@ -78,9 +77,11 @@ class DaskCluster:
         if self._address == LOCAL:
             return
         try:
-            found = self._client.run_on_scheduler(versions)
+            found = self._client.run_on_scheduler(versions, callback_timeout=CONNECT_SECONDS)
         except ImportError as error:
             raise not_installed("The Dask scheduler") from error
+        except TimeoutError as error:
+            raise self._silent() from error
         check_versions(versions(), found, "The Dask scheduler", self._address)
 
     def submit(
@@ -112,18 +113,32 @@ class DaskCluster:
     def threads(self) -> int:
         """The number of batches that the workers can read at once.
 
-        Raises:  DaskUnavailable when there has been no worker for a minute.
+        Raises:  DaskUnavailable when there has been no worker, or no answer, for a minute.
         """
-        now = time.monotonic()
-        if now - self._looked_at > _LOOK_SECONDS:
-            with suppress(OSError, TimeoutError):
-                self._threads = dict(self._client.nthreads())
-            self._looked_at = now
-            if self._threads:
-                self._seen_at = now
-            elif now - self._seen_at > AWAY_SECONDS:
-                raise DaskUnavailable("The Dask scheduler has no workers.")
+        if time.monotonic() - self._looked_at > _LOOK_SECONDS:
+            self._look()
+            self._looked_at = time.monotonic()
         return sum(self._threads.values())
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        is_late = now - self._seen_at > AWAY_SECONDS
+        try:
+            self._threads = dict(self._client.nthreads(callback_timeout=ANSWER_SECONDS))
+        except (OSError, TimeoutError) as error:
+            if is_late:
+                raise self._silent() from error
+            return
+        if self._threads:
+            self._seen_at = now
+        elif is_late:
+            raise DaskUnavailable("The Dask scheduler has no workers.")
+
+    def _silent(self) -> DaskUnavailable:
+        return DaskUnavailable(
+            f"The Dask scheduler {self._address} does not answer.",
+            public_message="The Dask scheduler does not answer.",
+        )
 
     @property
     def workers(self) -> frozenset[str]:
