@@ -25,7 +25,7 @@ from etl.model.errors import ConfigurationError, DatabaseUnavailable, RunCancele
 from etl.model.values import RunState, Trigger
 from etl.settings import Settings
 from etl.sync import batch
-from etl.sync.dask import coordinator
+from etl.sync.dask import flight
 from etl.sync.manager import DataManager
 from etl.sync.run import no_progress
 from etl.sync.run_tables import ReadBatch, RunTables
@@ -218,7 +218,7 @@ def test_object_that_kills_workers_is_left_for_the_next_run(  # noqa: PLR0913, P
 ):
     put_users(bucket, 100)
     bucket.user("a/poison.csv")
-    monkeypatch.setattr(coordinator, "PARTS", 40)
+    monkeypatch.setattr(flight, "PARTS", 40)
     (tmp_path / "poison.py").write_text(POISON)
     with dask_processes(tmp_path, workers=0) as own, own.replacing_workers("poison.py"):
         report = on_dask(settings, own).run(Trigger.CLI)
