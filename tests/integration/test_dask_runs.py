@@ -25,8 +25,11 @@ from etl.model.errors import ConfigurationError, DatabaseUnavailable, RunCancele
 from etl.model.values import RunState, Trigger
 from etl.settings import Settings
 from etl.sync import batch
-from etl.sync.dask import flight
+from etl.sync.batch import Batch
+from etl.sync.dask import cut_file, flight
+from etl.sync.dask.cut_file import CutFile
 from etl.sync.manager import DataManager
+from etl.sync.reading import BucketReading
 from etl.sync.run import no_progress
 from etl.sync.run_tables import ReadBatch, RunTables
 from etl.verify import verify
@@ -130,6 +133,58 @@ def test_run_on_workers_ends_as_a_run_in_threads(  # noqa: PLR0913, PLR0917
         bucket.remove(f"a/u{number}.csv")
     report = manager.run(Trigger.CLI)
     assert (report.counts.objects_modified, report.counts.objects_removed) == (67, 68)
+    assert verify(settings, engine) == []
+
+
+def csv_with_everything(count: int) -> bytes:
+    """A CSV of that many groups of lines, with quoted newlines, faulty and blank rows."""
+    group = (
+        'u{n},"Ann\r\n{n}",Lee,{n}\r\n'
+        'v{n},"B""o,\n\n",Li,-{n}\n'
+        "w{n},Cy,Ng,x\n\n"
+        'broken{n},"open,Ng,1\n'
+        "y{n},Di,Oz,5\n"
+        "u{n},Eve,Old,7\n"
+    )
+    text = "".join(group.format(n=n) for n in range(count))
+    return f"user_id,first_name,last_name,birthts\n{text}".encode() + b"z,Ren\xe9,Li,1\n"
+
+
+@pytest.fixture
+def parts_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of parts of each file that was read in parts; ranges are small."""
+    found: list[int] = []
+    completed = CutFile.completed
+
+    def complete(file: CutFile, reading: BucketReading) -> Batch | None:
+        found.append(len(file.staged))
+        return completed(file, reading)
+
+    monkeypatch.setattr(cut_file, "RANGE_BYTES", 60_000)
+    monkeypatch.setattr(CutFile, "completed", complete)
+    return found
+
+
+def test_large_csv_is_read_in_parts_as_in_threads(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    engine: Engine,
+    bucket: TestBucket,
+    fresh_database: FreshDatabases,
+    dask: DaskProcesses,
+    on_dask: Callable[..., DataManager],
+    parts_read: list[int],
+):
+    bucket.put("c/many.csv", csv_with_everything(4_000))
+    report = on_dask(settings, dask).run(Trigger.CLI)
+    assert parts_read == [8]
+    other = fresh_database()
+    expected = DataManager(other).run(Trigger.CLI)
+    assert report.counts == expected.counts
+    assert report.counts.rows_read == 24_001
+    threads = connect(other)
+    assert state_of(engine) == state_of(threads)
+    threads.dispose()
+    assert staging_left(engine) == []
     assert verify(settings, engine) == []
 
 

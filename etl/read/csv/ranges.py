@@ -15,11 +15,12 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
+from etl.read.csv import records
 from etl.read.csv.chunks import ChunkReader
 from etl.read.csv.encoding import count_line_endings, decode_lines, end_of_lines, is_read_as_utf8
 from etl.read.csv.header import read_header
 from etl.read.csv.parse import Layouts, header_line
-from etl.read.csv.records import MAX_CHARACTERS, MAX_LINES, RecordReader
+from etl.read.csv.records import RecordReader
 from etl.read.pieces import pieces
 from etl.read.rows.header import FileHeader
 
@@ -168,6 +169,6 @@ def _lines_of_longest(lines: Sequence[str]) -> int | None:
     """How many of the lines are more than any record on several lines has; None: all are not."""
     characters = accumulate(map(len, lines))
     for count, total in enumerate(characters, 1):
-        if count >= MAX_LINES or total > MAX_CHARACTERS + len("\r\n"):
+        if count >= records.MAX_LINES or total > records.MAX_CHARACTERS + len("\r\n"):
             return count
     return None

@@ -215,6 +215,8 @@ class Flight:
         if found is None or len(parts) == 1:
             self._read_whole(file)
             return
+        if parts:
+            log.info("reading a file in parts", key=task.source.key, parts=len(parts))
         for part in parts:
             number = next(self._tables.numbers)
             file.numbers.append(number)
