@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,10 @@ from etl.db import active_runs
 from etl.db.active_runs import Canceled
 from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import connect
-from etl.model.dataset import USERS
+from etl.model.dataset import USERS, Dataset
 from etl.model.errors import ConfigurationError, DatabaseUnavailable, RunCanceled
 from etl.model.values import RunState, Trigger
+from etl.read.csv.ranges import Part
 from etl.settings import Settings
 from etl.sync import batch
 from etl.sync.batch import Batch
@@ -68,10 +71,13 @@ def on_dask() -> Iterator[Callable[..., DataManager]]:
     made: list[DataManager] = []
 
     def manager(
-        settings: Settings, dask: DaskProcesses, progress: Callable[[str, int], None] = no_progress
+        settings: Settings,
+        dask: DaskProcesses,
+        progress: Callable[[str, int], None] = no_progress,
+        datasets: Sequence[Dataset] = (USERS,),
     ) -> DataManager:
         there = settings.model_copy(update={"dask_scheduler": dask.address})
-        made.append(DataManager(there, progress=progress))
+        made.append(DataManager(there, progress=progress, datasets=datasets))
         return made[-1]
 
     yield manager
@@ -186,6 +192,54 @@ def test_large_csv_is_read_in_parts_as_in_threads(  # noqa: PLR0913, PLR0917
     threads.dispose()
     assert staging_left(engine) == []
     assert verify(settings, engine) == []
+
+
+def test_file_replaced_while_its_parts_are_read_is_read_as_a_whole(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    engine: Engine,
+    bucket: TestBucket,
+    dask: DaskProcesses,
+    on_dask: Callable[..., DataManager],
+    parts_read: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    bucket.put("c/many.csv", csv_with_everything(4_000))
+    add_part = CutFile.add_part
+
+    def replace_object(file: CutFile, part: Part, found: ReadBatch) -> bool:
+        if part.start == 0:
+            bucket.put("c/many.csv", csv_with_everything(2_000))
+        return add_part(file, part, found)
+
+    monkeypatch.setattr(CutFile, "add_part", replace_object)
+    report = on_dask(settings, dask).run(Trigger.CLI)
+    assert parts_read == []
+    assert (report.counts.objects_added, report.counts.rows_read) == (1, 12_001)
+    assert verify(settings, engine) == []
+    monkeypatch.setattr(CutFile, "add_part", add_part)
+    bucket.put("c/many.csv", csv_with_everything(3_000))
+    report = on_dask(settings, dask).run(Trigger.CLI)
+    assert (report.counts.objects_modified, report.counts.rows_read) == (1, 18_001)
+    assert parts_read == [6]
+    assert verify(settings, engine) == []
+
+
+def test_file_with_too_many_faulty_rows_in_all_parts_is_refused(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    engine: Engine,
+    bucket: TestBucket,
+    dask: DaskProcesses,
+    on_dask: Callable[..., DataManager],
+    parts_read: list[int],
+):
+    strict = replace(USERS, refuse_object_above=Fraction(1, 10))
+    bucket.put("c/many.csv", csv_with_everything(4_000))
+    report = on_dask(settings, dask, datasets=[strict]).run(Trigger.CLI)
+    assert parts_read == [8]
+    assert (report.counts.rows_rejected, report.counts.users_live) == (24_001, 0)
+    stored, _, problems = state_of(engine)
+    assert stored == []
+    assert len(problems) == 1_000 + 3  # rows that are not listed, the encoding, the refusal
 
 
 @pytest.mark.usefixtures("small_batches")
