@@ -9,15 +9,17 @@ read as a whole.
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
 from etl.model.values import Problem, ProblemCode, Severity, SourceObject
 from etl.read.csv import ranges
 from etl.read.file_rules import Span
+from etl.read.parquet.reader import read_groups
+from etl.read.parquet.row_groups import RowGroups, content_of
 from etl.read.pieces import ObjectPart, ObjectValidator
 from etl.read.rows.notices import Notice, Notices
 from etl.sync import batch
@@ -27,47 +29,96 @@ from etl.sync.reading import entry
 from etl.sync.stream import PART_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
+    from typing import TypeAlias
 
+    from etl.model.dataset import Dataset
     from etl.model.values import Change
+    from etl.read.rows.extract import Extract
     from etl.storage.client import ObjectStore
     from etl.sync.reading import BucketReading
 
+    # The bytes of an object from one place to another
+    Fetch: TypeAlias = Callable[[int, int], Generator[bytes, None, None]]
+
+
+class Part(Protocol):
+    """A part of an object that can be read by itself."""
+
+    def extracts(
+        self, source: SourceObject, dataset: Dataset, fetch: Fetch, notices: Notices
+    ) -> Generator[Extract, None, None]:
+        """The rows of the part. Its warnings about lines are added to `notices`."""
+        ...
+
+
+@dataclass(frozen=True)
+class CsvPart:
+    """A part of a CSV; `head` are the first lines of the file, until its header."""
+
+    head: bytes
+    lines: ranges.Lines
+
+    def extracts(
+        self, source: SourceObject, dataset: Dataset, fetch: Fetch, notices: Notices
+    ) -> Generator[Extract, None, None]:
+        """As Part."""
+        with closing(fetch(self.lines.start, self.lines.end)) as contents:
+            yield from ranges.read_lines(source, dataset, self.head, self.lines, contents, notices)
+
+
+@dataclass(frozen=True)
+class ParquetPart:
+    """Some row groups of a Parquet file."""
+
+    groups: RowGroups
+
+    def extracts(
+        self,
+        source: SourceObject,
+        dataset: Dataset,
+        fetch: Fetch,
+        notices: Notices,  # noqa: ARG002 - lines of CSVs have them
+    ) -> Generator[Extract, None, None]:
+        """As Part."""
+        with content_of(source.size, self.groups, fetch) as content:
+            yield from read_groups(source, dataset, self.groups, content)
+
 
 class PartReader:
-    """Reads one part of a CSV; `head` are the first lines of the file, until its header."""
+    """Reads one part of an object."""
 
-    def __init__(
-        self, reading: BucketReading, source: SourceObject, head: bytes, part: ranges.Part
-    ) -> None:
-        self._reading, self._source = reading, source
-        self._head, self._part = head, part
+    def __init__(self, reading: BucketReading, source: SourceObject, part: Part) -> None:
+        self._reading, self._source, self._part = reading, source, part
         self._dataset = reading.dataset_of(source.key)
         self._validator = ObjectValidator(source, self._dataset, reading.today)
         self._notices = Notices()
         self._problems: list[Problem] = []
 
-    def batches(self, store: ObjectStore) -> Iterator[Batch]:
+    def batches(self, store: ObjectStore) -> Generator[Batch, None, None]:
         """The rows of the part.
 
-        Raises:  ObjectChanged, UnreadableObject; as `batch.fetch`.
+        Raises:  RefusedObject, ObjectChanged, UnreadableObject; as `batch.fetch`.
         """
-        between = self._part.start, self._part.end
-        bucket, source = self._reading.bucket, self._source
-        with closing(store.fetch_in_parts(bucket, source, PART_BYTES, between)) as contents:
-            for extract in ranges.read_part(
-                source, self._dataset, self._head, self._part, contents, self._notices
-            ):
+        bucket, source, dataset = self._reading.bucket, self._source, self._dataset
+        fetch = fetching(store, bucket, source)
+        with closing(self._part.extracts(source, dataset, fetch, self._notices)) as extracts:
+            for extract in extracts:
                 found = self._validator.validate(extract)
                 self._problems += found.problems
-                rows = staged_rows(found.rows, self._dataset)
-                yield Batch(bucket, {self._dataset.name: rows} if len(found.rows) else {}, [], [])
+                rows = staged_rows(found.rows, dataset)
+                yield Batch(bucket, {dataset.name: rows} if len(found.rows) else {}, [], [])
         pa.default_memory_pool().release_unused()
 
     @property
     def found(self) -> ObjectPart:
         """What the part has besides its rows, once all of them are read."""
         return self._validator.part(self._problems, self._notices)
+
+
+def fetching(store: ObjectStore, bucket: str, source: SourceObject) -> Fetch:
+    """Fetches the bytes of this version of an object from one place to another."""
+    return lambda start, end: store.fetch_in_parts(bucket, source, PART_BYTES, (start, end))
 
 
 def joined(parts: Iterable[ObjectPart], change: Change, reading: BucketReading) -> Batch | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -22,10 +25,10 @@ from etl.db import active_runs
 from etl.db.active_runs import Canceled
 from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import connect
-from etl.model.dataset import USERS, Dataset
+from etl.model.dataset import USERS, Constraints, Dataset, Field, FieldType
 from etl.model.errors import ConfigurationError, DatabaseUnavailable, RunCanceled
 from etl.model.values import RunState, Trigger
-from etl.read.csv.ranges import Part
+from etl.read.parquet import row_groups
 from etl.settings import Settings
 from etl.sync import batch
 from etl.sync.batch import Batch
@@ -74,7 +77,7 @@ def on_dask() -> Iterator[Callable[..., DataManager]]:
         settings: Settings,
         dask: DaskProcesses,
         progress: Callable[[str, int], None] = no_progress,
-        datasets: Sequence[Dataset] = (USERS,),
+        datasets: tuple[Dataset, ...] = (USERS,),
     ) -> DataManager:
         there = settings.model_copy(update={"dask_scheduler": dask.address})
         made.append(DataManager(there, progress=progress, datasets=datasets))
@@ -97,11 +100,12 @@ def put_users(bucket: TestBucket, count: int = 200) -> None:
 
 
 def state_of(engine: Engine) -> list[list[Any]]:
+    return [rows_of(engine, statement) for statement in (STORED, MANIFEST, PROBLEMS)]
+
+
+def rows_of(engine: Engine, statement: str) -> list[Any]:
     with engine.connect() as connection:
-        return [
-            [tuple(row) for row in connection.execute(text(one))]
-            for one in (STORED, MANIFEST, PROBLEMS)
-        ]
+        return [tuple(row) for row in connection.execute(text(statement))]
 
 
 def staging_left(engine: Engine) -> list[str]:
@@ -167,6 +171,8 @@ def parts_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return completed(file, reading)
 
     monkeypatch.setattr(cut_file, "RANGE_BYTES", 60_000)
+    monkeypatch.setattr(cut_file, "GROUP_BYTES", 30_000)
+    monkeypatch.setattr(row_groups, "LEAST_BYTES", 1)
     monkeypatch.setattr(CutFile, "completed", complete)
     return found
 
@@ -194,6 +200,52 @@ def test_large_csv_is_read_in_parts_as_in_threads(  # noqa: PLR0913, PLR0917
     assert verify(settings, engine) == []
 
 
+READINGS = Dataset(
+    name="readings",
+    table="readings",
+    include=("*.parquet",),
+    fields=(
+        Field(name="sensor", constraints=Constraints(required=True)),
+        Field(name="celsius", type=FieldType.NUMBER),
+    ),
+)
+STORED_READINGS = "SELECT sensor, celsius, _extra, _source_line FROM readings ORDER BY 4"
+
+
+def parquet_with_faults(rows: int, **options: Any) -> bytes:  # noqa: ANN401
+    columns = {
+        "sensor": [None if n % 9 == 5 else f"s{n}" for n in range(rows)],
+        "celsius": ["hot" if n % 1_000 == 1 else str(n / 4) for n in range(rows)],
+        "site": ["berlin"] * rows,
+    }
+    content = io.BytesIO()
+    pq.write_table(pa.table(columns), content, **options)
+    return content.getvalue()
+
+
+def test_large_parquet_file_is_read_by_row_groups_as_in_threads(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    engine: Engine,
+    bucket: TestBucket,
+    fresh_database: FreshDatabases,
+    dask: DaskProcesses,
+    on_dask: Callable[..., DataManager],
+    parts_read: list[int],
+):
+    bucket.put("a.parquet", parquet_with_faults(30_000, row_group_size=3_000))
+    report = on_dask(settings, dask, datasets=(READINGS,)).run(Trigger.CLI)
+    assert parts_read == [10]
+    other = fresh_database()
+    expected = DataManager(other, datasets=(READINGS,)).run(Trigger.CLI)
+    assert report.counts == expected.counts
+    assert report.counts.rows_rejected == 3_360
+    threads = connect(other)
+    for statement in (STORED_READINGS, MANIFEST, PROBLEMS):
+        assert rows_of(engine, statement) == rows_of(threads, statement)
+    threads.dispose()
+    assert verify(settings, engine) == []
+
+
 def test_file_replaced_while_its_parts_are_read_is_read_as_a_whole(  # noqa: PLR0913, PLR0917
     settings: Settings,
     engine: Engine,
@@ -206,10 +258,10 @@ def test_file_replaced_while_its_parts_are_read_is_read_as_a_whole(  # noqa: PLR
     bucket.put("c/many.csv", csv_with_everything(4_000))
     add_part = CutFile.add_part
 
-    def replace_object(file: CutFile, part: Part, found: ReadBatch) -> bool:
-        if part.start == 0:
+    def replace_object(file: CutFile, place: int, found: ReadBatch) -> bool:
+        if place == 0:
             bucket.put("c/many.csv", csv_with_everything(2_000))
-        return add_part(file, part, found)
+        return add_part(file, place, found)
 
     monkeypatch.setattr(CutFile, "add_part", replace_object)
     report = on_dask(settings, dask).run(Trigger.CLI)
@@ -234,7 +286,7 @@ def test_file_with_too_many_faulty_rows_in_all_parts_is_refused(  # noqa: PLR091
 ):
     strict = replace(USERS, refuse_object_above=Fraction(1, 10))
     bucket.put("c/many.csv", csv_with_everything(4_000))
-    report = on_dask(settings, dask, datasets=[strict]).run(Trigger.CLI)
+    report = on_dask(settings, dask, datasets=(strict,)).run(Trigger.CLI)
     assert parts_read == [8]
     assert (report.counts.rows_rejected, report.counts.users_live) == (24_001, 0)
     stored, _, problems = state_of(engine)

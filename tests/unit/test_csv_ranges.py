@@ -76,7 +76,7 @@ def in_one_piece(content: bytes) -> Read:
     return Read(joined(tables), sort_problems(problems), staged)
 
 
-def parts_of(content: bytes, range_bytes: int) -> tuple[bytes, list[ranges.Part]]:
+def parts_of(content: bytes, range_bytes: int) -> tuple[bytes, list[ranges.Lines]]:
     """The head and the parts of a file; none if it cannot be cut."""
     head = ranges.read_head(source_of(content), USERS, content)
     if head is None:
@@ -90,12 +90,12 @@ def parts_of(content: bytes, range_bytes: int) -> tuple[bytes, list[ranges.Part]
     return head.content, ranges.parts_of(len(content), range_bytes, surveyed)
 
 
-def in_parts(content: bytes, head: bytes, of: Sequence[ranges.Part]) -> Read | None:
+def in_parts(content: bytes, head: bytes, of: Sequence[ranges.Lines]) -> Read | None:
     source, tables, found = source_of(content), [], []
     for part in of:
         validator, notices, problems = ObjectValidator(source, USERS, TODAY), Notices(), []
         contents = [content[part.start : part.end]]
-        for extract in ranges.read_part(source, USERS, head, part, contents, notices):
+        for extract in ranges.read_lines(source, USERS, head, part, contents, notices):
             checked = validator.validate(extract)
             tables.append(checked.rows)
             problems += checked.problems

@@ -55,7 +55,7 @@ class Surveyed(NamedTuple):
     lines_before: int = 0
 
 
-class Part(NamedTuple):
+class Lines(NamedTuple):
     """A part of a file: from the byte `start` to the one before `end`; lines count from 1."""
 
     start: int
@@ -94,7 +94,7 @@ def survey(content: bytes, header: FileHeader, *, is_first: bool) -> Surveyed:
     return Surveyed(lines, cut - 1, count_line_endings(content[:cut]) - before)
 
 
-def parts_of(size: int, range_bytes: int, surveyed: Sequence[Surveyed]) -> list[Part]:
+def parts_of(size: int, range_bytes: int, surveyed: Sequence[Surveyed]) -> list[Lines]:
     """The parts of a file of that many bytes, and of its ranges in their order."""
     starts = [(0, 1)]
     line = 1
@@ -103,15 +103,15 @@ def parts_of(size: int, range_bytes: int, surveyed: Sequence[Surveyed]) -> list[
             starts.append((number * range_bytes + found.cut, line + found.lines_before))
         line += found.lines
     ends = [*(start for start, _ in starts[1:]), size]
-    return [Part(start, end, first) for (start, first), end in zip(starts, ends, strict=True)]
+    return [Lines(start, end, first) for (start, first), end in zip(starts, ends, strict=True)]
 
 
-def read_part(  # noqa: PLR0913, PLR0917 - of the file, its part, and what is found
+def read_lines(  # noqa: PLR0913, PLR0917 - of the file, its part, and what is found
     source: SourceObject,
     dataset: Dataset,
     head: bytes,
-    part: Part,
-    parts: Iterable[bytes],
+    lines: Lines,
+    contents: Iterable[bytes],
     notices: Notices,
 ) -> Iterator[Extract]:
     """The rows of one part, as its content arrives; its warnings are added to `notices`.
@@ -119,9 +119,9 @@ def read_part(  # noqa: PLR0913, PLR0917 - of the file, its part, and what is fo
     All parts together have the same rows, problems and warnings as `read_object`.
     """
     reader = ChunkReader(source, dataset, notices=notices)
-    if part.start:
-        reader.skip(head, part.first_line)
-    for content in parts:
+    if lines.start:
+        reader.skip(head, lines.first_line)
+    for content in contents:
         for piece in pieces(content, reader.most_rows):
             yield reader.read(piece)
     yield reader.finish_part()

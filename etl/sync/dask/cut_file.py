@@ -1,4 +1,7 @@
-"""A large CSV that workers read in parts: its ranges are surveyed, then its parts are read."""
+"""A large file that workers read in parts: lines of a CSV, or row groups of a Parquet file.
+
+The ranges of a CSV are surveyed before its parts are known.
+"""
 
 from __future__ import annotations
 
@@ -6,35 +9,43 @@ from typing import TYPE_CHECKING
 
 from etl.model.dataset import UnknownColumns
 from etl.model.errors import ObjectChanged, UnreadableObject
-from etl.model.formats import PRESET_FORMATS, FileFormat
+from etl.model.formats import FileFormat, SourceFormat
 from etl.read.csv import ranges
-from etl.sync.parts import from_json, joined
+from etl.read.parquet import row_groups
+from etl.sync.parts import CsvPart, ParquetPart, fetching, from_json, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from etl.model.values import Change
     from etl.storage.client import ObjectStore
     from etl.sync.batch import Batch
+    from etl.sync.parts import Part
     from etl.sync.reading import BucketReading
     from etl.sync.run_tables import ReadBatch
 
-RANGE_BYTES = 16 << 20  # a part should take some seconds
+RANGE_BYTES = 16 << 20  # of a CSV: a part should take some seconds
+GROUP_BYTES = 4 << 20  # of row groups, whose rows take more as text
 
-_CUT = [FileFormat(one) for one in PRESET_FORMATS]  # CSV and TSV that are not compressed
+_PARQUET = FileFormat(SourceFormat.PARQUET)  # not compressed as a whole
+_CSV = (FileFormat(SourceFormat.CSV), FileFormat(SourceFormat.TSV))
 
 
 class CutFile:
-    """The state of one file: what was found in its ranges and parts so far."""
+    """The state of one file: what was found in its ranges and parts so far.
 
-    def __init__(self, change: Change, head: bytes) -> None:
-        self.change, self.head = change, head
+    `spans` are the ranges to survey, from their first byte to the one after their last. `numbers`
+    are those of the parts among the batches.
+    """
+
+    def __init__(self, change: Change, head: bytes = b"", parts: Sequence[Part] = ()) -> None:
+        self.change, self.head, self.parts = change, head, parts
+        self.numbers: list[int] = []
         size = change.source.size
-        self._starts = range(0, size, RANGE_BYTES)
+        starts = () if parts else range(0, size, RANGE_BYTES)
+        self.spans = [(start, min(start + RANGE_BYTES, size)) for start in starts]
         self._surveyed: dict[int, ranges.Surveyed] = {}
-        self._parts: list[ranges.Part] = []
-        self._read: dict[int, ReadBatch] = {}  # by the first byte of the part
-        self.numbers: list[int] = []  # of its parts among the batches
+        self._read: dict[int, ReadBatch] = {}
 
     @classmethod
     def of(cls, change: Change, reading: BucketReading, store: ObjectStore) -> CutFile | None:
@@ -42,38 +53,29 @@ class CutFile:
 
         Raises:  as `batch.fetch`.
         """
-        source = change.source
-        end = min(ranges.HEAD_BYTES, source.size)
+        is_parquet = reading.format_of(change.source.key) == _PARQUET
         try:
-            (beginning,) = store.fetch_in_parts(reading.bucket, source, end, (0, end))
+            return (_cut_parquet if is_parquet else _cut_csv)(change, reading, store)
         except (ObjectChanged, UnreadableObject):
             return None
-        head = ranges.read_head(source, reading.dataset_of(source.key), beginning)
-        return None if head is None else cls(change, head.content)
 
-    @property
-    def spans(self) -> Iterator[tuple[int, int]]:
-        """The first byte of each range, and the one after its last."""
-        return ((one, min(one + RANGE_BYTES, self.change.source.size)) for one in self._starts)
-
-    def add_survey(self, start: int, found: ranges.Surveyed) -> list[ranges.Part]:
-        """Note what was found in a range; return the parts once all ranges are surveyed."""
+    def add_survey(self, start: int, found: ranges.Surveyed) -> None:
+        """Note what was found in a range. After the last one, the `parts` are known."""
         self._surveyed[start] = found
-        if len(self._surveyed) < len(self._starts):
-            return []
-        surveyed = [self._surveyed[start] for start in self._starts]
-        self._parts = ranges.parts_of(self.change.source.size, RANGE_BYTES, surveyed)
-        return self._parts
+        if len(self._surveyed) == len(self.spans):
+            surveyed = [self._surveyed[start] for start, _ in self.spans]
+            found_lines = ranges.parts_of(self.change.source.size, RANGE_BYTES, surveyed)
+            self.parts = [CsvPart(self.head, lines) for lines in found_lines]
 
-    def add_part(self, part: ranges.Part, found: ReadBatch) -> bool:
+    def add_part(self, place: int, found: ReadBatch) -> bool:
         """Note what was staged of a part; return whether all parts are read."""
-        self._read[part.start] = found
-        return len(self._read) == len(self._parts)
+        self._read[place] = found
+        return len(self._read) == len(self.parts)
 
     @property
     def staged(self) -> list[ReadBatch]:
         """What was staged of each part, in their order."""
-        return [self._read[part.start] for part in self._parts]
+        return [self._read[place] for place in range(len(self.parts))]
 
     def completed(self, reading: BucketReading) -> Batch | None:
         """The batch that completes the object; None if it must be read as a whole."""
@@ -82,9 +84,28 @@ class CutFile:
 
 
 def may_be_cut(change: Change, reading: BucketReading) -> bool:
-    """Whether the change is of a CSV that is large enough."""
-    if not reading.is_read(change) or change.source.size <= 2 * RANGE_BYTES:
+    """Whether the change is of a file that is large enough, and has a format that can be cut."""
+    if not reading.is_read(change) or change.source.size <= 2 * min(GROUP_BYTES, RANGE_BYTES):
         return False
-    key = change.source.key
-    is_add = reading.dataset_of(key).unknown_columns is UnknownColumns.ADD
-    return not is_add and reading.format_of(key) in _CUT
+    key, size = change.source.key, change.source.size
+    if reading.dataset_of(key).unknown_columns is UnknownColumns.ADD:
+        return False
+    found = reading.format_of(key)
+    return found == _PARQUET or (found in _CSV and size > 2 * RANGE_BYTES)
+
+
+def _cut_csv(change: Change, reading: BucketReading, store: ObjectStore) -> CutFile | None:
+    source = change.source
+    fetch = fetching(store, reading.bucket, source)
+    beginning = b"".join(fetch(0, min(ranges.HEAD_BYTES, source.size)))
+    head = ranges.read_head(source, reading.dataset_of(source.key), beginning)
+    return None if head is None else CutFile(change, head.content)
+
+
+def _cut_parquet(change: Change, reading: BucketReading, store: ObjectStore) -> CutFile | None:
+    source = change.source
+    fetch = fetching(store, reading.bucket, source)
+    parts = row_groups.parts_of(source.size, fetch, GROUP_BYTES)
+    if len(parts) < 2 or reading.dataset_of(source.key).id_from_name:  # noqa: PLR2004
+        return None
+    return CutFile(change, parts=[ParquetPart(groups) for groups in parts])

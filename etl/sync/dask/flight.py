@@ -150,6 +150,7 @@ class Flight:
         for start, end in file.spans:
             task = SurveyTask(self._of, change.source, file.head, start, end)
             self._waiting.append(_Sent(task, file))
+        self._send_parts(file)
 
     def send_waiting(self) -> None:
         """Have the next ranges and parts of files read, while there is room."""
@@ -198,7 +199,7 @@ class Flight:
         self._objects += found.objects
         if one.file is None or not isinstance(one.task, PartTask):
             yield found
-        elif one.file.add_part(one.task.part, found):
+        elif one.file.add_part(one.task.place, found):
             completed = one.file.completed(self._reading)
             if completed is None:
                 self._read_whole(one.file)
@@ -211,18 +212,19 @@ class Flight:
         file = self._sent.pop(number).file
         if file is None:
             return
-        parts = [] if found is None else file.add_survey(task.start, found)
-        if found is None or len(parts) == 1:
+        if found is not None:
+            file.add_survey(task.start, found)
+        if found is None or len(file.parts) == 1:
             self._read_whole(file)
-            return
-        if parts:
-            log.info("reading a file in parts", key=task.source.key, parts=len(parts))
-        for part in parts:
+        else:
+            self._send_parts(file)
+
+    def _send_parts(self, file: CutFile) -> None:
+        source = file.change.source
+        for place, part in enumerate(file.parts):
             number = next(self._tables.numbers)
             file.numbers.append(number)
-            self._waiting.append(
-                _Sent(PartTask(self._of, number, task.source, file.head, part), file)
-            )
+            self._waiting.append(_Sent(PartTask(self._of, number, source, place, part), file))
 
     def _read_whole(self, file: CutFile) -> None:
         """Discard what was read of a file in parts; have it read by one worker."""

@@ -27,7 +27,7 @@ from etl.runtime.pools import flat_map_ahead
 from etl.storage.client import ObjectStore
 from etl.sync import stage, stream
 from etl.sync.dask.versions import check_versions, versions
-from etl.sync.parts import PartReader, as_json
+from etl.sync.parts import PartReader, as_json, fetching
 from etl.sync.reading import BucketReading
 from etl.sync.run_tables import ReadBatch, RunTables
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from etl.read.limits import ExpansionLimits
     from etl.settings import Settings
     from etl.sync.batch import Batch
+    from etl.sync.parts import Part
 
 MOST_TEXT = 4_000  # characters of a bug's traceback
 _SETTINGS_KEPT = 4  # of different installations that use the same workers
@@ -124,31 +125,31 @@ class SurveyTask:
         if head is None:
             return None
         _, store = _services(self.of.settings)
-        between = max(self.start - 1, 0), self.end
-        parts = store.fetch_in_parts(self.of.bucket, self.source, stream.PART_BYTES, between)
-        return ranges.survey(b"".join(parts), head.header, is_first=self.start == 0)
+        fetch = fetching(store, self.of.bucket, self.source)
+        content = b"".join(fetch(max(self.start - 1, 0), self.end))
+        return ranges.survey(content, head.header, is_first=self.start == 0)
 
 
 @dataclass(frozen=True, repr=False)
 class PartTask:
-    """A part of a large CSV to read: its number among the batches of the run."""
+    """A part of a large file to read: its number among the batches of the run, and its place."""
 
     of: ReadingTask
     number: int
     source: SourceObject
-    head: bytes
-    part: ranges.Part
+    place: int
+    part: Part
 
     def __repr__(self) -> str:
         """The part; not the key."""
-        return f"<part {self.number} of run {self.of.run_id}: from line {self.part.first_line}>"
+        return f"<part {self.number} of run {self.of.run_id}>"
 
     def perform(self) -> ReadBatch:
         """Fetch, check and stage the part, unless another attempt has.
 
         Raises:  LookupError when the run has given the part up; as `PartReader.batches`.
         """
-        reader = PartReader(self.of.reading(), self.source, self.head, self.part)
+        reader = PartReader(self.of.reading(), self.source, self.part)
         return _staged(
             self.of,
             self.number,
