@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     Fetch: TypeAlias = Callable[[int, int], Generator[bytes, None, None]]
 
 
-class Part(Protocol):
+class FilePart(Protocol):
     """A part of an object that can be read by itself."""
 
     def extracts(
@@ -57,12 +57,12 @@ class CsvPart:
     """A part of a CSV; `head` are the first lines of the file, until its header."""
 
     head: bytes
-    lines: ranges.Lines
+    lines: ranges.LineRange
 
     def extracts(
         self, source: SourceObject, dataset: Dataset, fetch: Fetch, notices: Notices
     ) -> Generator[Extract, None, None]:
-        """As Part."""
+        """As FilePart."""
         with closing(fetch(self.lines.start, self.lines.end)) as contents:
             yield from ranges.read_lines(source, dataset, self.head, self.lines, contents, notices)
 
@@ -80,7 +80,7 @@ class ParquetPart:
         fetch: Fetch,
         notices: Notices,  # noqa: ARG002 - lines of CSVs have them
     ) -> Generator[Extract, None, None]:
-        """As Part."""
+        """As FilePart."""
         with content_of(source.size, self.groups, fetch) as content:
             yield from read_groups(source, dataset, self.groups, content)
 
@@ -88,7 +88,7 @@ class ParquetPart:
 class PartReader:
     """Reads one part of an object."""
 
-    def __init__(self, reading: BucketReading, source: SourceObject, part: Part) -> None:
+    def __init__(self, reading: BucketReading, source: SourceObject, part: FilePart) -> None:
         self._reading, self._source, self._part = reading, source, part
         self._dataset = reading.dataset_of(source.key)
         self._validator = ObjectValidator(source, self._dataset, reading.today)

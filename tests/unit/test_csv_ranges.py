@@ -76,7 +76,7 @@ def in_one_piece(content: bytes) -> Read:
     return Read(joined(tables), sort_problems(problems), staged)
 
 
-def parts_of(content: bytes, range_bytes: int) -> tuple[bytes, list[ranges.Lines]]:
+def parts_of(content: bytes, range_bytes: int) -> tuple[bytes, list[ranges.LineRange]]:
     """The head and the parts of a file; none if it cannot be cut."""
     head = ranges.read_head(source_of(content), USERS, content)
     if head is None:
@@ -90,7 +90,7 @@ def parts_of(content: bytes, range_bytes: int) -> tuple[bytes, list[ranges.Lines
     return head.content, ranges.parts_of(len(content), range_bytes, surveyed)
 
 
-def in_parts(content: bytes, head: bytes, of: Sequence[ranges.Lines]) -> Read | None:
+def in_parts(content: bytes, head: bytes, of: Sequence[ranges.LineRange]) -> Read | None:
     source, tables, found = source_of(content), [], []
     for part in of:
         validator, notices, problems = ObjectValidator(source, USERS, TODAY), Notices(), []

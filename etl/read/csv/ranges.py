@@ -55,7 +55,7 @@ class Surveyed(NamedTuple):
     lines_before: int = 0
 
 
-class Lines(NamedTuple):
+class LineRange(NamedTuple):
     """A part of a file: from the byte `start` to the one before `end`; lines count from 1."""
 
     start: int
@@ -94,7 +94,7 @@ def survey(content: bytes, header: FileHeader, *, is_first: bool) -> Surveyed:
     return Surveyed(lines, cut - 1, count_line_endings(content[:cut]) - before)
 
 
-def parts_of(size: int, range_bytes: int, surveyed: Sequence[Surveyed]) -> list[Lines]:
+def parts_of(size: int, range_bytes: int, surveyed: Sequence[Surveyed]) -> list[LineRange]:
     """The parts of a file of that many bytes, and of its ranges in their order."""
     starts = [(0, 1)]
     line = 1
@@ -103,14 +103,14 @@ def parts_of(size: int, range_bytes: int, surveyed: Sequence[Surveyed]) -> list[
             starts.append((number * range_bytes + found.cut, line + found.lines_before))
         line += found.lines
     ends = [*(start for start, _ in starts[1:]), size]
-    return [Lines(start, end, first) for (start, first), end in zip(starts, ends, strict=True)]
+    return [LineRange(start, end, first) for (start, first), end in zip(starts, ends, strict=True)]
 
 
 def read_lines(  # noqa: PLR0913, PLR0917 - of the file, its part, and what is found
     source: SourceObject,
     dataset: Dataset,
     head: bytes,
-    lines: Lines,
+    lines: LineRange,
     contents: Iterable[bytes],
     notices: Notices,
 ) -> Iterator[Extract]:

@@ -10,7 +10,7 @@ from etl.runtime.logs import get_logger
 from etl.sync import stream
 from etl.sync.dask.cluster import DaskCluster
 from etl.sync.dask.flight import Flight
-from etl.sync.dask.pieces import Piece, Place, cut
+from etl.sync.dask.pieces import Piece, ReadingPlace, cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ class DaskWorkers:
         pieces = cut(work.changes, work.reading)
         first = list(islice(pieces, 2))
         is_small = len(first) < 2  # noqa: PLR2004 - nothing to spread
-        if is_small and all(one.place is not Place.WORKERS for one in first):
+        if is_small and all(one.place is not ReadingPlace.WORKERS for one in first):
             changes = chain.from_iterable(one.changes for one in first)
             yield from stream.read_changes(self._store, work.reading, changes, work.comparisons)
             return
@@ -69,12 +69,12 @@ class DaskWorkers:
                 piece = next(pieces, None)
                 if piece is None:
                     is_over = True
-                elif piece.place is Place.HERE:
+                elif piece.place is ReadingPlace.HERE:
                     changes = iter(piece.changes)
                     yield from stream.read_changes(
                         self._store, work.reading, changes, work.comparisons
                     )
-                elif piece.place is Place.WORKERS:
+                elif piece.place is ReadingPlace.WORKERS:
                     flight.send_in_parts(piece.changes[0])
                 else:
                     flight.send(piece.changes)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from etl.model.values import Change
     from etl.storage.client import ObjectStore
     from etl.sync.batch import Batch
-    from etl.sync.parts import Part
+    from etl.sync.parts import FilePart
     from etl.sync.reading import BucketReading
     from etl.sync.run_tables import ReadBatch
 
@@ -38,7 +38,7 @@ class CutFile:
     are those of the parts among the batches.
     """
 
-    def __init__(self, change: Change, head: bytes = b"", parts: Sequence[Part] = ()) -> None:
+    def __init__(self, change: Change, head: bytes = b"", parts: Sequence[FilePart] = ()) -> None:
         self.change, self.head, self.parts = change, head, parts
         self.numbers: list[int] = []
         size = change.source.size

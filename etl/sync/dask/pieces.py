@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TASK_BATCHES = 8  # of `batch.MAX_BYTES` at most: a task should take a second or so
 
 
-class Place(Enum):
+class ReadingPlace(Enum):
     """Where a piece is read: by the process of the run, by a worker, or in parts by several."""
 
     HERE = auto()
@@ -30,19 +30,19 @@ class Piece(NamedTuple):
     """Changes to read together."""
 
     changes: list[Change]
-    place: Place
+    place: ReadingPlace
 
 
 def cut(changes: Iterator[Change], reading: BucketReading) -> Iterator[Piece]:
     """Cut changes into pieces of at most 5,000 objects and 16 MB of files, or one larger file."""
-    piles: dict[Place, list[Change]] = {Place.HERE: [], Place.WORKER: []}
+    piles: dict[ReadingPlace, list[Change]] = {ReadingPlace.HERE: [], ReadingPlace.WORKER: []}
     sizes = dict.fromkeys(piles, 0)
     for change in changes:
         if may_be_cut(change, reading):
-            yield Piece([change], Place.WORKERS)
+            yield Piece([change], ReadingPlace.WORKERS)
             continue
         weight = batches.weight(change, reading)
-        place = Place.HERE if _is_local(change, reading) else Place.WORKER
+        place = ReadingPlace.HERE if _is_local(change, reading) else ReadingPlace.WORKER
         is_full = len(piles[place]) >= batches.MAX_OBJECTS
         if piles[place] and (is_full or sizes[place] + weight > TASK_BATCHES * batches.MAX_BYTES):
             yield Piece(piles[place], place)

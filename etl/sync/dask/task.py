@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from etl.read.limits import ExpansionLimits
     from etl.settings import Settings
     from etl.sync.batch import Batch
-    from etl.sync.parts import Part
+    from etl.sync.parts import FilePart
 
 MOST_TEXT = 4_000  # characters of a bug's traceback
 _SETTINGS_KEPT = 4  # of different installations that use the same workers
@@ -138,7 +138,7 @@ class PartTask:
     number: int
     source: SourceObject
     place: int
-    part: Part
+    part: FilePart
 
     def __repr__(self) -> str:
         """The part; not the key."""
