@@ -270,9 +270,10 @@ def test_file_replaced_while_its_parts_are_read_is_read_as_a_whole(  # noqa: PLR
     assert verify(settings, engine) == []
     monkeypatch.setattr(CutFile, "add_part", add_part)
     bucket.put("c/many.csv", csv_with_everything(3_000))
+    bucket.put("c/more.csv", csv_with_everything(2_000))
     report = on_dask(settings, dask).run(Trigger.CLI)
-    assert (report.counts.objects_modified, report.counts.rows_read) == (1, 18_001)
-    assert parts_read == [6]
+    assert (report.counts.objects_modified, report.counts.objects_added) == (1, 1)
+    assert sorted(parts_read) == [4, 6]
     assert verify(settings, engine) == []
 
 
@@ -295,14 +296,16 @@ def test_file_with_too_many_faulty_rows_in_all_parts_is_refused(  # noqa: PLR091
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_killed_workers_and_a_killed_scheduler_cost_time_only(
+def test_killed_workers_and_a_killed_scheduler_cost_time_only(  # noqa: PLR0913, PLR0917
     settings: Settings,
     engine: Engine,
     bucket: TestBucket,
     tmp_path: Path,
     on_dask: Callable[..., DataManager],
+    parts_read: list[int],
 ):
     put_users(bucket, 400)
+    bucket.put("c/many.csv", csv_with_everything(4_000))
     staged: list[int] = []
     with dask_processes(tmp_path, workers=0) as own, own.replacing_workers():
 
@@ -319,7 +322,8 @@ def test_killed_workers_and_a_killed_scheduler_cost_time_only(
         report = manager.run(Trigger.CLI)
         log = own.log
     assert len(staged) == 3
-    assert report.counts.objects_added == 403
+    assert report.counts.objects_added == 404
+    assert parts_read == [8]
     assert verify(settings, engine) == []
     assert staging_left(engine) == []
     assert settings.s3_secret_key is not None
@@ -391,6 +395,37 @@ def test_object_that_kills_workers_is_left_for_the_next_run(  # noqa: PLR0913, P
         assert kept == 0
     assert DataManager(settings).run(Trigger.CLI).counts.objects_added == 1
     assert verify(settings, engine) == []
+
+
+@pytest.mark.long
+def test_file_whose_parts_kill_workers_is_read_by_one_of_them(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    engine: Engine,
+    bucket: TestBucket,
+    tmp_path: Path,
+    on_dask: Callable[..., DataManager],
+    parts_read: list[int],
+):
+    bucket.put("c/many.csv", csv_with_everything(4_000))
+    (tmp_path / "poison.py").write_text(POISONED_PART)
+    with dask_processes(tmp_path, workers=0) as own, own.replacing_workers("poison.py"):
+        report = on_dask(settings, own).run(Trigger.CLI)
+    assert parts_read == []
+    assert (report.counts.objects_added, report.counts.rows_read) == (1, 24_001)
+    assert verify(settings, engine) == []
+
+
+POISONED_PART = """
+import os
+from etl.read.csv import ranges
+def dying(read):
+    def read_or_die(source, dataset, head, lines, contents, notices):
+        if lines.first_line > 30_000:
+            os._exit(9)
+        return read(source, dataset, head, lines, contents, notices)
+    return read_or_die
+ranges.read_lines = dying(ranges.read_lines)
+"""
 
 
 POISON = """

@@ -10,7 +10,7 @@ from etl.runtime.logs import get_logger
 from etl.sync import stream
 from etl.sync.dask.cluster import DaskCluster
 from etl.sync.dask.flight import Flight
-from etl.sync.dask.pieces import Piece, ReadingPlace, cut
+from etl.sync.dask.pieces import Piece, ReadingPlace, cut, is_for_workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +44,7 @@ class DaskWorkers:
         """As Executor."""
         pieces = cut(work.changes, work.reading)
         first = list(islice(pieces, 2))
-        is_small = len(first) < 2  # noqa: PLR2004 - nothing to spread
-        if is_small and all(one.place is not ReadingPlace.WORKERS for one in first):
+        if not is_for_workers(first):
             changes = chain.from_iterable(one.changes for one in first)
             yield from stream.read_changes(self._store, work.reading, changes, work.comparisons)
             return

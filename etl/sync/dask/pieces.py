@@ -6,13 +6,13 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from etl.model.dataset import Dataset, UnknownColumns
+from etl.model.values import Change, ChangeKind
 from etl.sync import batch as batches
 from etl.sync.dask.cut_file import may_be_cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from etl.model.values import Change
     from etl.sync.reading import BucketReading
 
 TASK_BATCHES = 8  # of `batch.MAX_BYTES` at most: a task should take a second or so
@@ -52,6 +52,19 @@ def cut(changes: Iterator[Change], reading: BucketReading) -> Iterator[Piece]:
     for place, pile in piles.items():
         if pile:
             yield Piece(pile, place)
+
+
+def is_for_workers(pieces: Sequence[Piece]) -> bool:
+    """Whether workers are worth it for these pieces, if there are no more than two in all.
+
+    A single file that is modified is not: threads compare it with its stored rows.
+    """
+    is_spread = (one.place is ReadingPlace.WORKERS and _is_added(one) for one in pieces)
+    return len(pieces) > 1 or any(is_spread)
+
+
+def _is_added(piece: Piece) -> bool:
+    return all(change.kind is ChangeKind.ADDED for change in piece.changes)
 
 
 def adds_columns(dataset: Dataset) -> bool:
