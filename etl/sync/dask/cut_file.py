@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from etl.model.dataset import UnknownColumns
-from etl.model.errors import ObjectChanged, UnreadableObject
+from etl.model.errors import SourceError
 from etl.model.formats import FileFormat, SourceFormat
 from etl.read.csv import ranges
 from etl.read.parquet import row_groups
+from etl.read.signatures import HEAD_BYTES, check_format
 from etl.sync.parts import CsvPart, ParquetPart, fetching, from_json, joined
 
 if TYPE_CHECKING:
@@ -53,11 +54,21 @@ class CutFile:
 
         Raises:  as `batch.fetch`.
         """
-        is_parquet = reading.format_of(change.source.key) == _PARQUET
+        source, format_ = change.source, reading.format_of(change.source.key)
+        dataset = reading.dataset_of(source.key)
+        fetch = fetching(store, reading.bucket, source)
         try:
-            return (_cut_parquet if is_parquet else _cut_csv)(change, reading, store)
-        except (ObjectChanged, UnreadableObject):
+            beginning = b"".join(fetch(0, min(ranges.HEAD_BYTES, source.size)))
+            check_format(beginning[:HEAD_BYTES], format_.format)
+            if format_ != _PARQUET:
+                head = ranges.read_head(source, dataset, beginning)
+                return None if head is None else cls(change, head.content)
+            parts = row_groups.parts_of(source.size, fetch, GROUP_BYTES)
+        except SourceError:  # of the object, which is then read as a whole
             return None
+        if len(parts) < 2 or dataset.id_from_name is not None:  # noqa: PLR2004
+            return None
+        return cls(change, parts=[ParquetPart(groups) for groups in parts])
 
     def add_survey(self, start: int, found: ranges.Surveyed) -> None:
         """Note what was found in a range. After the last one, the `parts` are known."""
@@ -92,20 +103,3 @@ def may_be_cut(change: Change, reading: BucketReading) -> bool:
         return False
     found = reading.format_of(key)
     return found == _PARQUET or (found in _CSV and size > 2 * RANGE_BYTES)
-
-
-def _cut_csv(change: Change, reading: BucketReading, store: ObjectStore) -> CutFile | None:
-    source = change.source
-    fetch = fetching(store, reading.bucket, source)
-    beginning = b"".join(fetch(0, min(ranges.HEAD_BYTES, source.size)))
-    head = ranges.read_head(source, reading.dataset_of(source.key), beginning)
-    return None if head is None else CutFile(change, head.content)
-
-
-def _cut_parquet(change: Change, reading: BucketReading, store: ObjectStore) -> CutFile | None:
-    source = change.source
-    fetch = fetching(store, reading.bucket, source)
-    parts = row_groups.parts_of(source.size, fetch, GROUP_BYTES)
-    if len(parts) < 2 or reading.dataset_of(source.key).id_from_name:  # noqa: PLR2004
-        return None
-    return CutFile(change, parts=[ParquetPart(groups) for groups in parts])
