@@ -277,6 +277,22 @@ def test_file_replaced_while_its_parts_are_read_is_read_as_a_whole(  # noqa: PLR
     assert verify(settings, engine) == []
 
 
+def test_file_whose_quotes_do_not_show_where_records_begin_is_read_as_a_whole(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    engine: Engine,
+    bucket: TestBucket,
+    dask: DaskProcesses,
+    on_dask: Callable[..., DataManager],
+    parts_read: list[int],
+):
+    rows = 'a,b,c,"\n' * 20_000  # records of two lines, which begin on odd or on even ones
+    bucket.put("c/many.csv", "user_id,first_name,last_name,birthts\n" + rows)
+    report = on_dask(settings, dask).run(Trigger.CLI)
+    assert parts_read == []
+    assert report.counts.rows_read == 10_000
+    assert verify(settings, engine) == []
+
+
 def test_file_with_too_many_faulty_rows_in_all_parts_is_refused(  # noqa: PLR0913, PLR0917
     settings: Settings,
     engine: Engine,

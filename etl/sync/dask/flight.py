@@ -233,8 +233,9 @@ class Flight:
         for number in [number for number, one in self._sent.items() if one.file is file]:
             self._sent.pop(number).future.cancel()
         self._waiting = deque(one for one in self._waiting if one.file is not file)
-        dataset = self._reading.dataset_of(key).name
-        self._tables.discard(self._run.connection, file.numbers, dataset, key)
+        if file.numbers:
+            dataset = self._reading.dataset_of(key).name
+            self._tables.discard(self._run.connection, file.numbers, dataset, key)
         self.send([file.change])
 
     def _failed(self, number: int, error: BaseException) -> Iterator[Batch | ReadBatch]:
