@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -33,6 +34,7 @@ WORKERS = 2
 PREDICTED = (4, 16)
 TIME_FACTOR = 1.2
 CPU_SHARE = 90.0  # percent of the CPU seconds of reading that are of workers
+START_SECONDS = 60
 KILLED_AT = (0.3, 0.6)  # shares of the objects: a worker, then the Dask scheduler
 _READ = (
     "SELECT coalesce(CAST(progress ->> 'done' AS bigint), 0) FROM run"
@@ -53,7 +55,7 @@ class Cluster:
     """A Dask scheduler and workers as processes; those that are killed are started again."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._log = folder, folder / "dask.log"
         self._port = any_free_port()
         self.address = f"tcp://{LOOPBACK}:{self._port}"
         self._stopping = threading.Event()
@@ -61,6 +63,17 @@ class Cluster:
         self._workers = [self._start_worker() for _ in range(WORKERS)]
         self._supervisor = threading.Thread(target=self._supervise)
         self._supervisor.start()
+
+    def wait(self) -> None:
+        """Wait until all workers are connected: a cluster is there before a run.
+
+        Raises:  RuntimeError.
+        """
+        for _ in range(START_SECONDS * 10):
+            if self._log.exists() and self._log.read_text().count("Registered to:") >= WORKERS:
+                return
+            time.sleep(0.1)
+        raise RuntimeError("The Dask workers do not start.")
 
     def kill_worker(self) -> None:
         """Kill one worker."""
@@ -96,7 +109,7 @@ class Cluster:
 
     def _start(self, module: str, *words: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", f"distributed.cli.{module}", *words, "--no-dashboard"]
-        with (self._folder / "dask.log").open("ab") as log:
+        with self._log.open("ab") as log:
             return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)  # noqa: S603
 
 
@@ -105,6 +118,7 @@ def _cluster() -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="bucketline-dask-") as folder:
         started = Cluster(Path(folder))
         try:
+            started.wait()
             yield started
         finally:
             started.close()

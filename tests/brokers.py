@@ -21,6 +21,7 @@ from itertools import cycle
 from pathlib import Path
 from urllib.parse import quote_plus
 
+import confluent_kafka
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from etl.settings import Settings
@@ -30,12 +31,19 @@ TOPIC = "bucket-events"
 PARTITIONS = 4  # what the mock cluster gives a new topic
 SESSION_SECONDS = 4  # the group removes a member after this time without a heartbeat
 
+# By the library's own functions: no setting changes that a new group waits 3 s for further members.
 _CLUSTER = """
-import sys
-from confluent_kafka import Producer
-producer = Producer({"test.mock.num.brokers": 3, "bootstrap.servers": "none", "log_level": 0})
-brokers = producer.list_topics(timeout=10).brokers.values()
-print(",".join(f"{each.host}:{each.port}" for each in brokers), flush=True)
+import ctypes, sys
+kafka = ctypes.CDLL(sys.argv[1])
+for made in (kafka.rd_kafka_conf_new, kafka.rd_kafka_new, kafka.rd_kafka_mock_cluster_new):
+    made.restype = ctypes.c_void_p
+kafka.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
+options = ctypes.c_void_p(kafka.rd_kafka_conf_new())
+kafka.rd_kafka_conf_set(options, b"log_level", b"0", None, 0)
+client = ctypes.c_void_p(kafka.rd_kafka_new(0, options, None, 0))
+cluster = ctypes.c_void_p(kafka.rd_kafka_mock_cluster_new(client, 3))
+kafka.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0)
+print(kafka.rd_kafka_mock_cluster_bootstraps(cluster).decode(), flush=True)
 sys.stdin.read()
 """
 
@@ -145,8 +153,12 @@ class Brokers(BrokerClients):
     """Three brokers in one process, and clients that send and read."""
 
     def __init__(self) -> None:
+        libraries = Path(confluent_kafka.__file__).parent.with_suffix(".libs")
+        (library,) = libraries.glob("librdkafka*")
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-I", "-S", "-c", _CLUSTER, library],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         assert self._process.stdout
         super().__init__(self._process.stdout.readline().decode().strip())

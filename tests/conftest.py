@@ -23,6 +23,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from minio import Minio
+from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine, text
 from urllib3 import PoolManager
 
@@ -91,8 +92,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than cores, because tests often wait for servers and processes."""
-    return (os.cpu_count() or 1) + 1
+    """Two workers more than cores, because tests often wait for servers and processes."""
+    return (os.cpu_count() or 1) + 2
 
 
 def _use_memory() -> None:
@@ -222,11 +223,7 @@ def _remove_buckets(settings: Settings) -> None:
 
 def _on_database(settings: Settings, name: str) -> Settings:
     url = settings.sqlalchemy_url.replace("+psycopg2", "").rpartition("/")[0]
-    return Settings(
-        _env_file=None,
-        **settings.model_dump(exclude={"database_url"}),
-        database_url=f"{url}/{name}",
-    )
+    return settings.model_copy(update={"database_url": SecretStr(f"{url}/{name}")})
 
 
 @contextmanager
@@ -243,7 +240,7 @@ def new_instance(stack: Settings, databases: Databases) -> Iterator[Settings]:
     )
     store = ObjectStore(fresh)
     for bucket in fresh.buckets:
-        store.ensure_bucket(bucket)
+        store.create_bucket(bucket)
     try:
         yield fresh
     finally:

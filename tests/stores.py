@@ -30,10 +30,13 @@ KEEPS_BACKSLASHES = "it keeps backslashes in keys"
 IN_FOLDER_ORDER = "it lists folders in the place of their names"
 REFUSES_ENCRYPTION = "it refuses to encrypt"
 VERSIONS = "it keeps versions"
+PRECISE_TIMES = "it lists times in fractions of a second"
+MISSING_BUCKETS = "it does not create a bucket for an object that is put into it"
 STORES: dict[str, set[str]] = {
     EMBEDDED: {
         *(NOTIFIES, IN_BYTE_ORDER, IGNORES_CONDITIONS),
         *(FOLDERS_TAKE_KEYS, KEEPS_BACKSLASHES, REFUSES_ENCRYPTION),
+        *(PRECISE_TIMES, MISSING_BUCKETS),
     },
     SEAWEEDFS: {ENCRYPTS, VERSIONS, IN_FOLDER_ORDER},
 }

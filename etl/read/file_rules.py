@@ -222,6 +222,11 @@ class ProblemLimit:
             else:
                 self._more[problem.code] += 1
 
+    @property
+    def more(self) -> Counter[ProblemCode]:
+        """The number of problems left out, by code."""
+        return self._more
+
     def rest(self, key: str, etag: str) -> list[Problem]:
         """The problem that counts those left out, if any."""
         if not self._more:

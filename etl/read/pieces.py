@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -14,10 +15,12 @@ from etl.read.rows.extract import Extract, sort_problems
 from etl.read.validate import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date
 
     from etl.model.dataset import Dataset
+    from etl.model.values import ProblemCode
+    from etl.read.rows.notices import Notice, Notices
     from etl.read.validate import Validated
 
 PIECE_BYTES = 1024 * 1024  # parsed at once, in ten times as much memory
@@ -32,6 +35,24 @@ class FoundRows(NamedTuple):
     rows: pa.Table
     problems: list[Problem]
     rejects_object: bool = False
+
+
+@dataclass(frozen=True)
+class ObjectPart:
+    """What was found in a part of an object that is read by itself, besides its valid rows.
+
+    Shapes:  problems: in the order of the rows, at most 1,000 of them. more: by code, the number
+             of those left out. notices: by code. span, has_dates: of the timestamps.
+    """
+
+    rows_read: int
+    rows_rejected: int
+    reread_on: date | None = None
+    span: file_rules.Span | None = None
+    has_dates: bool = False
+    problems: Sequence[Problem] = ()
+    more: Mapping[ProblemCode, int] = field(default_factory=dict)
+    notices: Mapping[ProblemCode, Notice] = field(default_factory=dict)
 
 
 class ObjectValidator:
@@ -66,6 +87,33 @@ class ObjectValidator:
         problems = sort_problems([*extract.problems, *checked.problems])
         self._is_refused |= any(map(file_rules.is_refusal, problems))
         return FoundRows(checked.rows, list(self._limit.passing(problems, more)))
+
+    def part(self, problems: Sequence[Problem], notices: Notices) -> ObjectPart:
+        """What the pieces so far have, if they are a part of the object, for `add_part`."""
+        return ObjectPart(
+            self._rows_read,
+            self._rows_rejected,
+            self._reread_on,
+            self._span,
+            self._has_dates,
+            problems,
+            dict(self._limit.more),
+            notices.of(0),
+        )
+
+    def add_part(self, part: ObjectPart) -> list[Problem]:
+        """Add the next part of the object; return those of its problems that are stored."""
+        self._rows_read += part.rows_read
+        self._rows_rejected += part.rows_rejected
+        self._has_dates |= part.has_dates
+        self._add_span(part.span)
+        self._add_day(part.reread_on)
+        return list(self._limit.passing(part.problems, part.more))
+
+    @property
+    def rows_read(self) -> int:
+        """The number of rows so far, with those that are rejected."""
+        return self._rows_read
 
     def object_problems(self) -> list[Problem]:
         """The problems of the object as a whole, after its last rows."""
@@ -117,10 +165,15 @@ class ObjectValidator:
         self._rows_rejected += sum(by_key.get(key, 0) for by_key in rejected)
         self._has_dates |= bool(checked.dated)
         if self._timestamps is not None:
-            found = file_rules.span(checked.rows[self._timestamps])
-            self._span = self._span if found is None else found.joined(self._span)
-        days = [self._reread_on, checked.reread_on.get(key)]
-        self._reread_on = min((day for day in days if day is not None), default=None)
+            self._add_span(file_rules.span(checked.rows[self._timestamps]))
+        self._add_day(checked.reread_on.get(key))
+
+    def _add_span(self, found: file_rules.Span | None) -> None:
+        self._span = self._span if found is None else found.joined(self._span)
+
+    def _add_day(self, day: date | None) -> None:
+        days = [one for one in (self._reread_on, day) if one is not None]
+        self._reread_on = min(days, default=None)
 
     def _differs(self, rows: pa.Table) -> bool:
         """Whether these valid rows differ from each other or from earlier rows."""

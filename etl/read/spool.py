@@ -6,7 +6,7 @@ Small contents stay in memory, others are in a temporary file (TMPDIR), which ha
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, TemporaryFile
 from typing import TYPE_CHECKING
 
 from etl.model.errors import TemporaryFileFailed
@@ -36,6 +36,26 @@ def spooled(parts: Iterable[bytes]) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):  # what the disk does not take is not needed any more
             file.close()
+
+
+@contextmanager
+def sparse(size: int, ranges: Iterable[tuple[int, Iterable[bytes]]]) -> Iterator[BinaryIO]:
+    """Some ranges of a content of that size as a file, by their first bytes; the rest is zeros.
+
+    Raises:  as `spooled`.
+    """
+    with TemporaryFile() as file:
+        with _disk():
+            file.truncate(size)
+        for start, parts in ranges:
+            file.seek(start)
+            for part in parts:
+                with _disk():
+                    file.write(part)
+        with _disk():
+            file.flush()
+            file.seek(0)
+        yield file
 
 
 @contextmanager

@@ -259,19 +259,23 @@ class ObjectStore:
             response.release_conn()
 
     def fetch_in_parts(
-        self, bucket: str, source: SourceObject, part_bytes: int
+        self,
+        bucket: str,
+        source: SourceObject,
+        part_bytes: int,
+        between: tuple[int, int] | None = None,
     ) -> Generator[bytes, None, None]:
-        """The bytes of exactly this version of the object, part by part.
+        """The bytes of exactly this version of the object, or some of them, part by part.
 
         The next part is fetched while the caller processes one.
 
         Raises:  ObjectChanged if the object was replaced or removed; UnreadableObject if the
                  store denies access to it.
         """
-        starts = range(0, source.size, part_bytes)
+        begin, end = between or (0, source.size)
         return map_ahead(
-            lambda start: self._part(bucket, source, start, min(part_bytes, source.size - start)),
-            starts,
+            lambda start: self._part(bucket, source, start, min(part_bytes, end - start)),
+            range(begin, end, part_bytes),
             PARTS_AHEAD,
         )
 

@@ -16,6 +16,7 @@ from etl.sync import counting, declared, holds, incidents
 from etl.sync.counting import Staged, check_objects, summed, totals
 from etl.sync.merge_run import Merged, RunMerge
 from etl.sync.preview import Previewed
+from etl.sync.refusals import is_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -176,7 +177,7 @@ class _Commit:
         try:
             return plain(datasets)
         except DBAPIError as error:
-            if is_outage(error.orig):
+            if not is_refusal(error):
                 raise
             run.connection.rollback()
             return plain()

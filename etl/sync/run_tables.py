@@ -18,7 +18,7 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -62,6 +62,7 @@ class ReadBatch:
     """What one attempt staged of a batch that was read elsewhere: numbers, and no rows.
 
     Shapes:  rows: by dataset, the number of its valid rows. unreadable, vanished: as of Batch.
+             part: what was found in a part of one object, as JSON; see `etl.sync.parts`.
     Units:   cpu_seconds of the process that read it.
     """
 
@@ -70,6 +71,7 @@ class ReadBatch:
     unreadable: Sequence[str] = field(default_factory=list)
     vanished: int = 0
     cpu_seconds: float = 0.0
+    part: Mapping[str, Any] | None = None
 
     @property
     def row_count(self) -> int:
@@ -137,6 +139,17 @@ class RunTables:
         found = self.find(connection, batch)
         connection.commit()
         return found
+
+    def discard(
+        self, connection: Connection, batches: Sequence[int], dataset: str, key: str
+    ) -> None:
+        """Remove what batches of parts of one object have staged, and commit; none stages more."""
+        for batch in batches:
+            self.give_up(connection, batch)
+        staged = in_text(self._rows_of(dataset))
+        parameters = {"key": key, "batches": list(batches)}
+        connection.execute(text(self._statement("discard", staged=staged)), parameters)
+        connection.commit()
 
     def _claim_for(self, connection: Connection, batch: int, result: str | None) -> bool:
         """Claim the batch; end the attempt that is about to, if it does not end by itself."""

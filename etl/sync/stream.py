@@ -82,7 +82,7 @@ def read_changes(
     reading: BucketReading,
     changes: Iterator[Change],
     comparisons: Comparisons | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Fetch and parse the changes in batches, one batch ahead of the caller."""
     comparisons = comparisons or Comparisons()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import Engine, text
 
 from etl.settings import Settings
@@ -12,6 +13,7 @@ from tests.awkward_keys import check_awkward_keys
 from tests.brokers import TOPIC, Brokers, Start, notification
 from tests.conftest import TestBucket, wait_until
 from tests.integration.test_schedule import runs, scheduling
+from tests.stores import KEEPS_BACKSLASHES
 
 
 def test_object_announced_by_kafka_is_loaded_before_the_interval(
@@ -37,6 +39,7 @@ def test_object_announced_by_kafka_is_loaded_before_the_interval(
     assert not [one for one in verify(settings, engine) if not one.what.startswith("output-")]
 
 
+@pytest.mark.store(KEEPS_BACKSLASHES)
 def test_events_from_kafka_name_awkward_keys(
     brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
 ):

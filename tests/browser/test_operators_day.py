@@ -17,6 +17,7 @@ from etl.sync.manager import DataManager
 from tests.browsers import PHONE, Visitor
 from tests.conftest import TestBucket
 from tests.dashboard_pages import store_document
+from tests.stores import NOTIFIES
 
 ROWS = 300
 RUN_HAS_ENDED = re.compile(r"Run \d+ succeeded in ")
@@ -38,6 +39,7 @@ def go_to(page: Page, name: str) -> None:
 # -- the first visit
 
 
+@pytest.mark.store(NOTIFIES)
 def test_first_visit_says_that_the_bucket_is_empty_and_fills_it_with_the_sample(
     serve: Serve, visitor: Visit, bucket: TestBucket
 ):
@@ -330,6 +332,7 @@ def test_rows_are_filtered_by_the_url_and_one_is_opened(
     expect(page.get_by_role("main")).to_contain_text("a.csv")
 
 
+@pytest.mark.store(NOTIFIES)
 def test_faulty_file_is_found_fixed_by_upload_and_seen_solved(
     serve: Serve, visitor: Visit, bucket: TestBucket, manager: DataManager, tmp_path: Path
 ):

@@ -14,6 +14,7 @@ from etl.settings import Settings
 from etl.sync.manager import DataManager
 from tests.browsers import Visitor
 from tests.conftest import TestBucket
+from tests.stores import NOTIFIES
 
 HEADER = "user_id,first_name,last_name,birthts\n"
 FAULTY = f"{HEADER}1,Ann,Lee,0\n2,Bo,Day,03.05.1980\n3,,Fox,0\n"
@@ -53,6 +54,7 @@ def uploads(page: Page) -> list[str]:
     return urls
 
 
+@pytest.mark.store(NOTIFIES)
 def test_a_dropped_file_is_checked_then_uploaded_and_its_rows_arrive(
     serve: Serve, visitor: Visit, bucket: TestBucket, manager: DataManager
 ):
@@ -82,6 +84,7 @@ def test_a_dropped_file_is_checked_then_uploaded_and_its_rows_arrive(
     assert bucket.get("crm/b.csv") == FAULTY.encode()
 
 
+@pytest.mark.store(NOTIFIES)
 def test_a_fixed_file_replaces_the_object_and_its_problems_end(
     serve: Serve,
     visitor: Visit,
@@ -133,6 +136,7 @@ def test_the_progress_of_an_upload_is_shown_and_a_broken_one_is_reported(
     seen.faults.clear()  # the browser reports the request that failed
 
 
+@pytest.mark.store(NOTIFIES)
 def test_with_an_address_for_browsers_a_file_goes_to_the_store_itself(
     serve: Serve,
     visitor: Visit,

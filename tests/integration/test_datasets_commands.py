@@ -18,6 +18,7 @@ from etl.model.errors import ConfigurationError, EtlError, RunRefused
 from etl.settings import Settings
 from tests.conftest import TestBucket
 from tests.integration.conftest import Query
+from tests.stores import PRECISE_TIMES
 
 ORDERS = """
 version = 1
@@ -647,6 +648,7 @@ def test_folders_of_a_lake_are_typed_columns_and_part_of_the_key(
     assert query(rows) == expected
 
 
+@pytest.mark.store(PRECISE_TIMES)
 def test_objects_are_described_and_loaded_as_described(
     command: Command, declare: Callable[[str], None], bucket: TestBucket, query: Query
 ):

@@ -28,6 +28,7 @@ from tests.envelopes import (
     s3_notification,
     sns_notification,
 )
+from tests.stores import KEEPS_BACKSLASHES
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
@@ -98,6 +99,7 @@ def test_each_form_is_stored(settings: Settings, engine: Engine):
     assert post(client, TEST_MESSAGE).json == {"status": "ok", "records": 0}
 
 
+@pytest.mark.store(KEEPS_BACKSLASHES)
 def test_events_of_eventbridge_name_awkward_keys(settings: Settings, engine: Engine):
     client = client_of(settings)
 

@@ -33,6 +33,7 @@ from etl.verify import Difference, verify
 from tests.conftest import TestBucket, wait_until
 from tests.integration.test_schedule import ask, runs, scheduling
 from tests.sample_datasets import ORDERS
+from tests.stores import KEEPS_BACKSLASHES
 
 Notify = Callable[..., int]
 
@@ -189,6 +190,7 @@ def test_forged_removal_event_retires_no_user(
     assert users(engine) == {"1": "Ann"}
 
 
+@pytest.mark.store(KEEPS_BACKSLASHES)
 def test_events_of_every_kind_of_key_are_checked(
     bucket: TestBucket, manager: DataManager, settings: Settings, engine: Engine, notify: Notify
 ):

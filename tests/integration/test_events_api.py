@@ -16,6 +16,7 @@ from etl.db.engine import driver
 from etl.db.events import CHANNEL, MAX_BODY_BYTES
 from tests.api_client import closed_port
 from tests.awkward_keys import check_awkward_keys
+from tests.stores import KEEPS_BACKSLASHES
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
@@ -76,6 +77,7 @@ def test_events_are_stored_before_they_are_acknowledged(client: FlaskClient, eng
     assert {event["key"] for event in listed(client)} == {"a/hello world.csv", "2.csv"}
 
 
+@pytest.mark.store(KEEPS_BACKSLASHES)
 def test_posted_events_name_awkward_keys(
     client: FlaskClient, open_settings: Settings, engine: Engine
 ):

@@ -23,6 +23,7 @@ from etl.sync.manager import DataManager
 from tests.api_client import get, put_run
 from tests.conftest import TestBucket, minio_client, wait_until
 from tests.integration.test_schedule import runs, scheduling_with
+from tests.stores import NOTIFIES
 from tests.user_rows import NOW
 
 if TYPE_CHECKING:
@@ -188,6 +189,7 @@ def test_process_without_a_file_declares_users_first(
     assert count(engine, "users") == 1
 
 
+@pytest.mark.store(NOTIFIES)
 def test_events_of_every_source_bucket_are_listened_to(
     filed: Settings, path: Path, engine: Engine, bucket: TestBucket, other: TestBucket
 ):

@@ -22,6 +22,7 @@ from tests.conftest import TestBucket
 from tests.integration.test_changed_declarations import GOODS, without
 from tests.integration.test_partial_runs import ALL, ITEMS, LOG, put_all
 from tests.integration.test_rebuilds import CHANGES, indexed, rebuild
+from tests.stores import PRECISE_TIMES
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 Preview = Callable[..., Previewed]
@@ -129,6 +130,7 @@ def test_a_preview_tells_what_would_be_held(bucket: TestBucket, preview: Preview
     assert allowed.counts["items"].retired == 150
 
 
+@pytest.mark.store(PRECISE_TIMES)
 def test_a_preview_counts_the_rows_with_columns_that_the_data_add(
     bucket: TestBucket, preview: Preview, run: Run
 ):
@@ -160,6 +162,7 @@ def test_a_preview_reads_by_the_changed_declaration(bucket: TestBucket, preview:
     assert run(sized, USERS) == dict(found.counts)
 
 
+@pytest.mark.store(PRECISE_TIMES)
 def test_a_preview_retires_what_left_while_the_dataset_was_not_declared(
     bucket: TestBucket, preview: Preview, run: Run
 ):

@@ -41,6 +41,7 @@ from etl.sync.rebuild import Rebuilt
 from tests.conftest import TestBucket
 from tests.integration.conftest import Query
 from tests.integration.test_changed_declarations import GOODS, REFUSED, with_fields, without
+from tests.stores import PRECISE_TIMES
 
 REQUIRED = Constraints(required=True)
 DERIVED = Derived(name="day", source="born", computed_as=DerivedAs.DATE)
@@ -282,6 +283,7 @@ KEPT = {
 
 
 @pytest.mark.usefixtures("objects")
+@pytest.mark.store(PRECISE_TIMES)
 @pytest.mark.parametrize("name", KEPT)
 def test_a_table_whose_rows_change_is_emptied_if_others_lose_nothing(
     settings: Settings, query: Query, execute: Execute, engine: Engine, name: str
@@ -380,6 +382,7 @@ def test_what_depends_on_changed_columns_is_listed_and_must_go_first(
     assert found.live == (5 if changed.primary_key else 6)
 
 
+@pytest.mark.store(PRECISE_TIMES)
 @pytest.mark.usefixtures("objects")
 def test_a_table_that_had_too_many_columns_is_replaced(
     settings: Settings, query: Query, execute: Execute
@@ -674,6 +677,7 @@ def test_an_object_that_cannot_be_read_stops_the_rebuild(
     assert rebuild(settings, FEWER, USERS).report.dataset_counts["goods"].retired == 2
 
 
+@pytest.mark.store(PRECISE_TIMES)
 @pytest.mark.usefixtures("objects")
 def test_a_request_that_finds_other_columns_can_be_repeated(
     settings: Settings, client: FlaskClient, execute: Execute
@@ -765,6 +769,7 @@ def test_what_cannot_be_rebuilt_is_refused(settings: Settings):
         rebuild(settings, replace(GOODS, table="wares"), USERS)
 
 
+@pytest.mark.store(PRECISE_TIMES)
 @pytest.mark.usefixtures("objects")
 def test_columns_left_by_an_earlier_declaration_are_dropped(settings: Settings, query: Query):
     """The dataset was not declared for some time."""

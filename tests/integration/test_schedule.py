@@ -23,6 +23,7 @@ from etl.storage.client import ObjectStore
 from etl.storage.listing import ListingPage
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
+from tests.stores import MISSING_BUCKETS
 
 
 @contextmanager
@@ -160,6 +161,7 @@ def test_run_failed_by_an_outage_is_retried_before_the_interval(
     assert runs(engine, "state = 'failed' AND error->>'code' = 'ObjectStoreUnavailable'") == 1
 
 
+@pytest.mark.store(MISSING_BUCKETS)
 def test_failed_publishing_is_retried_with_backoff(bucket: TestBucket, settings: Settings):
     times: list[float] = []
 

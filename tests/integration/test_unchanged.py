@@ -24,6 +24,7 @@ from etl.sync.manager import DataManager
 from etl.sync.merge import Thresholds
 from tests.conftest import TestBucket
 from tests.sample_datasets import ORDERS, READINGS, REQUIRED
+from tests.stores import PRECISE_TIMES
 
 pytestmark = pytest.mark.usefixtures("compared")
 
@@ -309,6 +310,7 @@ def test_columns_are_added_while_objects_are_compared(
     assert colors == ["red"]
 
 
+@pytest.mark.store(PRECISE_TIMES)
 def test_a_value_that_no_file_has_ends_the_comparison(
     settings: Settings, bucket: TestBucket, engine: Engine
 ):

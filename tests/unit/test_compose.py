@@ -329,3 +329,5 @@ def test_pgadmin_is_optional_and_has_the_server_and_its_password():
     assert pgadmin["environment"][printed] == database["POSTGRES_PASSWORD"]
     allowed = pgadmin["environment"]["PGADMIN_CONFIG_ENABLE_SERVER_PASS_EXEC_CMD"]
     assert allowed == "True"
+    tested = (ROOT / "tests/containers/stand_ins/pgadmin.txt").read_text()
+    assert f"\npgadmin4=={pgadmin['image'].partition(':')[2]}\n" in tested

@@ -193,7 +193,7 @@ def test_the_kafka_client_is_installed_where_it_is_used(own_installed: Path):
     assert has_kafka_client(own_installed)
 
 
-@pytest.mark.parametrize("is_in_file", [False, True])
+@pytest.mark.parametrize("is_in_file", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_opentelemetry_is_installed_when_traces_have_a_destination(
     own_installed: Path, *, is_in_file: bool
 ):
@@ -208,9 +208,11 @@ def test_opentelemetry_is_installed_when_traces_have_a_destination(
 @pytest.mark.parametrize(
     ("words", "setting"),
     [
-        (("run", "--dask", "local"), {}),
         (("run", "--dask=local"), {}),
-        (("schedule",), {"DASK_SCHEDULER": "tcp://10.0.0.1:8786"}),
+        pytest.param(("run", "--dask", "local"), {}, marks=pytest.mark.long),
+        pytest.param(
+            ("schedule",), {"DASK_SCHEDULER": "tcp://10.0.0.1:8786"}, marks=pytest.mark.long
+        ),
     ],
 )
 def test_dask_is_installed_where_it_is_used(

@@ -17,6 +17,12 @@ FROM unnest(CAST(:batches AS integer[])) AS batch
 ON CONFLICT DO NOTHING
 RETURNING batch
 
+-- name: discard
+-- Remove the rows of one object in the staging table of its dataset. The batches that staged them
+-- are given up. Parameters: :key, :batches.
+WITH removed AS (DELETE FROM {staged} WHERE _source_key = :key)
+UPDATE {claim} SET result = NULL WHERE batch = ANY (CAST(:batches AS integer[]))
+
 -- name: claimed
 SELECT result FROM {claim} WHERE batch = :batch
 

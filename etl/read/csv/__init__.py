@@ -3,7 +3,7 @@
 header    header line -> columns, delimiter  encoding  bytes -> lines of text
 quoting   the grammar of one record          records   full parser: one record at a time
 plain     fast path: files joined as one     parse     chooses the path for each file
-chunks    a huge file, chunk by chunk
+chunks    a huge file, chunk by chunk         ranges    a huge file, in parts on several machines
 """
 
 from __future__ import annotations

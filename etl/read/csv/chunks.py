@@ -45,11 +45,16 @@ class ChunkReader:
     """Parses one object from its chunks in order; call `finish` after the last one.
 
     The Extracts together equal the one that `parse` returns for the whole object, except that
-    problems are sorted within each. Line numbers are those of the object. `added` as in `parse`.
+    problems are sorted within each. Line numbers are those of the object. `added` as in `parse`;
+    `notices` gets the warnings about lines, which `finish` returns as problems.
     """
 
     def __init__(
-        self, source: SourceObject, dataset: Dataset, added: AddedColumns | None = None
+        self,
+        source: SourceObject,
+        dataset: Dataset,
+        added: AddedColumns | None = None,
+        notices: Notices | None = None,
     ) -> None:
         self._source = source
         self._layout = Layouts(dataset, added).of(source.key)
@@ -58,8 +63,18 @@ class ChunkReader:
         self._line = 1  # number of the first pending line
         self._header: FileHeader | None = None
         self._is_rejected = False
-        self._notices = Notices()
+        self._notices = Notices() if notices is None else notices
         self._rows_read = 0
+
+    def skip(self, head: bytes, line: int) -> None:
+        """Continue at a line of a UTF-8 file, which begins a record.
+
+        `head` are the first lines of the file, until its header. Their warnings are left out.
+        """
+        notices, self._notices = self._notices, Notices()
+        self._transcoder = Transcoder(None, "utf-8")
+        self.read(head)
+        self._line, self._notices = line, notices
 
     @property
     def is_without_id(self) -> bool:
@@ -92,7 +107,11 @@ class ChunkReader:
         """
         return self._take(b"", is_last=True)
 
-    def _take(self, chunk: bytes, *, is_last: bool) -> Extract:
+    def finish_part(self) -> Extract:
+        """The rows and problems that depend on the end of a part that ends with a record."""
+        return self._take(b"", is_last=True, is_part=True)
+
+    def _take(self, chunk: bytes, *, is_last: bool, is_part: bool = False) -> Extract:
         collector = Collector([self._source], self._notices)
         self._pending.add(self._transcoder.transcode(chunk, is_last=is_last))
         lines = self._pending.lines(is_last=is_last)
@@ -102,7 +121,7 @@ class ChunkReader:
             self._pending.put_back(left)
         collector.blocks()  # counts the last rows
         self._rows_read += collector.rows_read[0]
-        if is_last:
+        if is_last and not is_part:
             self._add_file_problems(collector)
         return to_extract([self._source], self._layout, collector)
 

@@ -63,6 +63,11 @@ def decode_lines(content: bytes) -> Decoded:
         return _decode_line_by_line(content.splitlines(keepends=True))
 
 
+def is_read_as_utf8(head: bytes, size: int) -> bool:
+    """Whether a file of that size which begins like this is read as UTF-8 or line by line."""
+    return _detect(head, size)[0] == "utf-8"
+
+
 def physical_lines(text: str) -> list[str]:
     """The lines of a text with their original endings: LF, CRLF or CR."""
     return list(io.StringIO(text, newline=""))
@@ -121,12 +126,12 @@ UNDECODABLE_HINT = "The file is not UTF-8, UTF-16 or cp1252 text. Save it as UTF
 class Transcoder:
     """Converts the chunks of a file, which may end anywhere, to input for `decode_lines`.
 
-    `size` is the size of the whole file in bytes, if it is known.
+    `size` is the size of the whole file in bytes, if it is known, and so may be `encoding`.
     """
 
-    def __init__(self, size: int | None) -> None:
+    def __init__(self, size: int | None, encoding: str | None = None) -> None:
         self._size = size
-        self._encoding: str | None = None
+        self._encoding = encoding
         self._rest = b""
 
     def transcode(self, chunk: bytes, *, is_last: bool = False) -> bytes:

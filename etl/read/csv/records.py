@@ -55,6 +55,14 @@ class RecordReader:
             cells, self.next_line = found
             yield start, cells
 
+    def line_after(self, start: int) -> int | None:
+        """The line after the record on line `start`; None if that depends on lines to come.
+
+        `start` grows from call to call, and may be within another record.
+        """
+        found = self._read(start)
+        return None if found is None else found[1]
+
     def _read(self, start: int) -> tuple[list[str] | None, int] | None:
         line = self._lines[start]
         if self._quote and self._quote in line:

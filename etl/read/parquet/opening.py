@@ -36,24 +36,24 @@ _AGAIN = "Upload it again from its origin; if that does not help, export it agai
 class OpenedFile(NamedTuple):
     """A file, and the names of the columns to read in their order.
 
-    `places` are those of the columns in the file. `rows` are the numbers to read at once, by row
-    group. `int96` are the places of columns with times of 96 bits, which are read in microseconds;
-    `exact` is the same file with these in nanoseconds. `is_coded`: some texts are codes. `size` is
-    in bytes.
+    `places` are those of the columns in the file. `rows` are the numbers to read at once, by the
+    place of the row group. `int96` are the places of columns with times of 96 bits, which are read
+    in microseconds; `exact` is the same file with these in nanoseconds. `is_coded`: some texts are
+    codes. `size` is in bytes.
     """
 
     file: pq.ParquetFile
     names: tuple[str, ...]
     places: tuple[int, ...]
-    rows: tuple[int, ...]
+    rows: dict[int, int]
     int96: tuple[int, ...] = ()
     exact: pq.ParquetFile | None = None
     is_coded: bool = False
     size: int = 0
 
 
-def open_file(content: BinaryIO, layout: Layout) -> OpenedFile:
-    """Open the content.
+def open_file(content: BinaryIO, layout: Layout, groups: range | None = None) -> OpenedFile:
+    """Open the content, to read all row groups or those at some places.
 
     Raises:  RefusedObject.
     """
@@ -74,7 +74,7 @@ def open_file(content: BinaryIO, layout: Layout) -> OpenedFile:
     places = [place for place, name in enumerate(names) if name not in ignored]
     with faults():
         declared = len(layout.columns)
-        found = plan(first, content, declared, lambda coded: _opened(content, first, coded))
+        found = plan(first, content, declared, lambda coded: _opened(content, first, coded), groups)
         file = _opened(content, first, found.coded)
         int96 = tuple(place for place in places if names[place] in found.int96)
         exact = _opened(content, first, unit="ns") if int96 else None

@@ -44,12 +44,12 @@ _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT96": 12}
 
 
 class Plan(NamedTuple):
-    """How many rows of each row group to read at once, and some columns.
+    """How many rows of each row group to read at once, by its place, and some columns.
 
     `coded` are those to read as codes, `int96` those with times of 96 bits.
     """
 
-    rows: tuple[int, ...]
+    rows: dict[int, int]
     coded: tuple[str, ...]
     int96: tuple[str, ...]
 
@@ -64,8 +64,14 @@ class _Leaf(NamedTuple):
     is_nested: bool
 
 
-def plan(file: pq.ParquetFile, content: BinaryIO, columns: int, reopen: Reopen) -> Plan:
-    """How to read the file into so many columns at least.
+def plan(
+    file: pq.ParquetFile,
+    content: BinaryIO,
+    columns: int,
+    reopen: Reopen,
+    places: range | None = None,
+) -> Plan:
+    """How to read the file, or its row groups at some places, into so many columns at least.
 
     Raises:  RefusedObject, WrongStruct; the errors of Arrow.
     """
@@ -74,9 +80,10 @@ def plan(file: pq.ParquetFile, content: BinaryIO, columns: int, reopen: Reopen) 
     leaves = [_leaf(file, place) for place in range(file.metadata.num_columns)]
     texts = [leaf for leaf in leaves if leaf.width is None]
     probe = reopen([leaf.path for leaf in texts if not leaf.is_nested])
-    rows = []
+    rows = {}
     coded = set()
-    for group, (rows_of_group, chunks) in enumerate(found_groups):
+    for group in range(len(found_groups)) if places is None else places:
+        rows_of_group, chunks = found_groups[group]
         most = BATCH_ROWS
         values = rows_of_group * max(columns - len(leaves), 0)
         for leaf, chunk in zip(leaves, chunks, strict=True):
@@ -88,9 +95,9 @@ def plan(file: pq.ParquetFile, content: BinaryIO, columns: int, reopen: Reopen) 
             most = min(most, _values_at_once(found, leaf) * rows_of_group // max(count, 1))
             if leaf.width is None and _is_coded(found, leaf, partial(_longest, probe, group, leaf)):
                 coded.add(leaf.path)
-        rows.append(_rounded(min(most, MOST_CELLS * rows_of_group // max(values, 1))))
+        rows[group] = _rounded(min(most, MOST_CELLS * rows_of_group // max(values, 1)))
     return Plan(
-        tuple(rows),
+        rows,
         tuple(leaf.path for leaf in texts if leaf.path in coded),
         tuple(leaf.path for leaf in leaves if leaf.physical_type == "INT96" and not leaf.is_nested),
     )

@@ -31,6 +31,7 @@ from etl.read.spool import spooled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
 
     import pyarrow.parquet as pq
     from numpy.typing import NDArray
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from etl.model.dataset import Dataset
     from etl.model.values import SourceObject
     from etl.read.parquet.opening import OpenedFile
+    from etl.read.parquet.row_groups import RowGroups
 
 BLOCK_BYTES = 8 << 20  # of small batches that are joined
 
@@ -57,22 +59,66 @@ def read(
     """The rows of one file; as `read_object`."""
     layout = Layout(dataset, path_names(dataset), added=AddedColumns() if added is None else added)
     with spooled(parts) as content:
-        opened = open_file(content, layout)
-        header = header_of(opened.names, layout)
-        if isinstance(header, HeaderFault):
-            raise RefusedObject(header.code, header.hint)
-        line = 1
-        most_rows = min(rows_at_once(len(layout.columns)), BATCH_ROWS)
-        for batch in _joined(_batches(opened), opened, most_rows):
-            collector = Collector([source])
-            _add_rows(batch, line, header, opened, collector)
-            line += batch.num_rows
-            yield to_extract([source], layout, collector)
+        reader = _Reader(source, layout, content)
+        yield from reader.rows(1)
         collector = Collector([source])
-        collector.accept(0, header)
-        if line == 1:
+        collector.accept(0, reader.header)
+        if reader.line == 1:
             add_no_rows(0, collector)
         yield to_extract([source], layout, collector)
+
+
+def read_groups(
+    source: SourceObject, dataset: Dataset, groups: RowGroups, content: BinaryIO
+) -> Iterator[Extract]:
+    """The rows of some row groups; as `read`. `content` has zeros in place of the others.
+
+    Together they have the same rows and problems as the file. Content that is refused because of
+    how much it expands to is refused here if one of its parts is.
+    """
+    layout = Layout(dataset, path_names(dataset))
+    reader = _Reader(source, layout, content, groups)
+    yield from reader.rows(groups.first_row)
+    collector = Collector([source])
+    if groups.first_row == 1:
+        collector.accept(0, reader.header)
+    yield to_extract([source], layout, collector)
+
+
+class _Reader:
+    """Reads the rows of one file, or of some of its row groups."""
+
+    def __init__(
+        self,
+        source: SourceObject,
+        layout: Layout,
+        content: BinaryIO,
+        groups: RowGroups | None = None,
+    ) -> None:
+        self._source, self._layout = source, layout
+        if groups is None:
+            self._opened = open_file(content, layout)
+        else:
+            opened = open_file(content, layout, range(groups.first, groups.end))
+            self._opened = opened._replace(size=groups.end_byte - groups.start_byte)
+        header = header_of(self._opened.names, layout)
+        if isinstance(header, HeaderFault):
+            raise RefusedObject(header.code, header.hint)
+        self.header = header
+        self.line = 1
+
+    def rows(self, first: int) -> Iterator[Extract]:
+        """All rows; `first` is the number of the first one.
+
+        Raises:  RefusedObject.
+        """
+        self.line = first
+        most_rows = min(rows_at_once(len(self._layout.columns)), BATCH_ROWS)
+        for batch in _joined(_batches(self._opened), self._opened, most_rows):
+            collector = Collector([self._source])
+            _add_rows(batch, self.line, self.header, self._opened, collector)
+            self.line += batch.num_rows
+            yield to_extract([self._source], self._layout, collector)
 
 
 def _batches(opened: OpenedFile) -> Iterator[pa.RecordBatch]:
@@ -98,7 +144,7 @@ def _batches(opened: OpenedFile) -> Iterator[pa.RecordBatch]:
 
 def _iterate(file: pq.ParquetFile, opened: OpenedFile) -> Iterator[pa.RecordBatch]:
     """All rows; codes of one row group at a time, because each has its own dictionary."""
-    for rows, alike in groupby(range(len(opened.rows)), opened.rows.__getitem__):
+    for rows, alike in groupby(opened.rows, opened.rows.__getitem__):
         groups = list(alike)
         for some in [[group] for group in groups] if opened.is_coded else [groups]:
             yield from file.iter_batches(rows, row_groups=some, use_threads=False)

@@ -9,7 +9,7 @@ from etl.model.safe_text import safe_value
 from etl.model.values import Problem, ProblemCode, Severity, SourceObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 LISTED_LINES = 5
 
@@ -62,6 +62,17 @@ class Notices:
         else:
             shown = None if first is None else safe_value(first.rstrip("\r\n"))
             notice.add(numbers, shown)
+
+    def of(self, file: int) -> dict[ProblemCode, Notice]:
+        """The warnings of a file by code."""
+        return {code: notice for (index, code), notice in self._found.items() if index == file}
+
+    def join(self, file: int, more: Mapping[ProblemCode, Notice]) -> None:
+        """Add the warnings of the next part of a file."""
+        for code, other in more.items():
+            notice = self._found.setdefault((file, code), Notice(value=other.value))
+            notice.count += other.count
+            notice.lines = [*notice.lines, *other.lines][:LISTED_LINES]
 
     def problems(self, sources: Sequence[SourceObject]) -> Iterator[Problem]:
         """The warnings as problems."""

@@ -24,6 +24,7 @@ CONNECT_SECONDS = 10
 ANSWER_SECONDS = 5.0
 AWAY_SECONDS = 60.0  # how long a run waits for a scheduler, or for the first worker
 _RETRY_SECONDS = 1.0
+_POLL_SECONDS = 0.1
 _LOOK_SECONDS = 2.0  # between two looks at the workers
 
 
@@ -48,7 +49,7 @@ class DaskCluster:
         if self._client is not None and self._client.status == "running":
             return
         deadline = time.monotonic() + AWAY_SECONDS
-        while True:
+        while not self._has_reconnected():
             self._close_client()
             try:
                 self._client = self._open()
@@ -59,6 +60,12 @@ class DaskCluster:
                 time.sleep(_RETRY_SECONDS)
         self._looked_at, self._seen_at = 0.0, time.monotonic()
         self._check_versions()
+
+    def _has_reconnected(self) -> bool:
+        """Wait while the client connects again by itself; return whether it has."""
+        while self._client is not None and self._client.status == "connecting":
+            time.sleep(_POLL_SECONDS)
+        return self._client is not None and self._client.status == "running"
 
     def _open(self) -> Any:  # noqa: ANN401 - Dask has no types
         if self._address == LOCAL:
