@@ -29,6 +29,7 @@ from etl.model.errors import (
 )
 from etl.settings import Settings
 from tests.api_client import terminate_others
+from tests.conftest import wait_until
 from tests.processes import ROOT, environment
 
 SESSION_SETTINGS = (
@@ -397,14 +398,16 @@ def test_refusal_leaves_no_connection_open(settings: Settings, engine: Engine):
     for _ in range(5):
         with pytest.raises(NewerSchema):
             checking.connect()
+    wait_until(lambda: other_sessions(engine) == 0)  # a closed one ends a moment later
+
+
+def other_sessions(engine: Engine) -> int:
+    query = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
     with engine.connect() as connection:
-        others = connection.scalar(
-            text(
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-        )
-    assert others == 0
+        return int(connection.scalar(text(query)) or 0)
 
 
 def test_a_driver_error_is_still_an_outage(settings: Settings):
