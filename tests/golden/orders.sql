@@ -463,15 +463,17 @@ SELECT count(*) AS live, coalesce(sum(0), 0)::bigint AS attached FROM "public"."
 SELECT coalesce(sum(rows_read - rows_rejected), 0)::bigint AS rows
 FROM staging_object WHERE dataset = :dataset AND change <> 'left';
 -- figures: staged
-SELECT dataset, sum(objects) AS objects, sum(gone) AS gone, bool_or(in_staging) AS in_staging,
+SELECT dataset, CAST(sum(objects) AS bigint) AS objects, CAST(sum(images) AS bigint) AS images,
+       CAST(sum(gone) AS bigint) AS gone, bool_or(in_staging) AS in_staging,
        bool_or(is_held) AS is_held
 FROM (SELECT dataset, count(*) FILTER (WHERE change <> 'left') AS objects,
+             count(*) FILTER (WHERE change <> 'left' AND kind = 'image') AS images,
              count(*) FILTER (WHERE change = 'left') AS gone, true AS in_staging, false AS is_held
       FROM staging_object GROUP BY dataset
       UNION ALL
-      SELECT DISTINCT dataset, 0, 0, true, false FROM staging_problem
+      SELECT DISTINCT dataset, 0, 0, 0, true, false FROM staging_problem
       UNION ALL
-      SELECT dataset, 0, 0, false, true FROM hold) AS found
+      SELECT dataset, 0, 0, 0, false, true FROM hold) AS found
 GROUP BY dataset;
 -- figures: objects
 SELECT objects.*, problem.problems, problem.had_problems

@@ -29,7 +29,11 @@ any_key = st.text(
     st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=200
 ).filter(lambda key: len(key.encode()) <= MAX_KEY_BYTES)
 any_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
