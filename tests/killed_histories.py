@@ -18,7 +18,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from etl.db import events, runs
+from etl.db import events
+from etl.db.committed import last_committed
 from etl.db.engine import connect
 from etl.model.dataset import Dataset
 from etl.settings import Settings
@@ -237,7 +238,7 @@ def _without_run(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _totals(connection: Connection) -> list[str]:
-    committed = runs.last_committed(connection)
+    committed = last_committed(connection)
     return [f"{name}: {one.live} {one.attached}" for name, one in committed.datasets.items()]
 
 

@@ -103,7 +103,6 @@ def renew_staging(connection: Connection, sql: DatasetSql) -> None:
     """
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     connection.execute(text(f"DROP TABLE IF EXISTS {sql.own_staging}; {create_staging(sql)}"))
-    connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
 
 
 def ensure_indexes(connection: Connection, sql: DatasetSql) -> None:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
 from etl.db.conversions import converted
 from etl.db.dataset_names import SUCCESSOR_PREFIX, relation_name
+from etl.db.found_tables import FoundColumn, FoundIndex
 from etl.db.identifiers import in_text, quoted
 from etl.db.round_trips import Question, ask, later
 from etl.db.sql import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from etl.db.dataset_tables import TableColumn, TableShape
+    from etl.db.dataset_tables import TableColumn
+    from etl.db.found_tables import Wish
 
 MOST_COLUMNS = 1_600  # of a table in PostgreSQL, with all that were dropped
 
@@ -351,45 +353,6 @@ class Reshape:
         connection.execute(text(f"DROP TABLE {self.table}"))
         connection.execute(text(f"ALTER TABLE {new} RENAME TO {in_text(self.wish.name)}"))
         connection.execute(text(f"ALTER TABLE {self.renamed} {self._add_key}"))
-
-
-class FoundColumn(NamedTuple):
-    """A column of the table, of its new shape, or of both; see reshape.sql."""
-
-    name: str
-    stored_type: str | None
-    wanted_type: str | None
-    is_required: bool
-    has_default: bool
-    stored_generated: str | None
-    wanted_generated: str | None
-    is_same: bool
-
-
-class FoundIndex(NamedTuple):
-    """An index of the table; see reshape.sql."""
-
-    name: str
-    is_key: bool
-    columns: Sequence[str]
-    qualified: str
-    description: str
-    constraint_description: str | None
-
-
-class Wish(NamedTuple):
-    """What a table is to become: its name and shape.
-
-    `droppable` are the columns to drop unless they are in the shape; all others stay. `order`
-    sorts the rows of which a new key keeps the first. Texts of the columns `formatted` are not
-    converted to numbers.
-    """
-
-    name: str
-    shape: TableShape
-    order: str
-    droppable: Collection[str] = ()
-    formatted: frozenset[str] = frozenset()
 
 
 def find(connection: Connection, schema: str, stored: str, wish: Wish) -> Reshape | None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 
 from etl.db.dependents import Dependent, dependents
+from etl.db.found_tables import FoundIndex
 from etl.db.identifiers import quoted
-from etl.db.reshape import FoundIndex, plain
+from etl.db.reshape import plain
 from etl.db.sql import statements
 
 if TYPE_CHECKING:

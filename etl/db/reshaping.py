@@ -10,7 +10,8 @@ from sqlalchemy import Connection, text
 from etl.db import dataset_tables
 from etl.db.dataset_names import RETIRED, SHADOWED
 from etl.db.dependents import dependents
-from etl.db.reshape import Reshape, Wish, find, plain
+from etl.db.found_tables import Wish
+from etl.db.reshape import Reshape, find, plain
 from etl.db.reshape_obstacles import obstacles
 
 if TYPE_CHECKING:

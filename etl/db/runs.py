@@ -6,31 +6,28 @@ A request is a row that the scheduler claims; API workers never run anything the
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Connection, Row, text
 
 from etl.db import tallies
 from etl.db.bundling import ALONE
+from etl.db.committed import IS_COMMITTED, counts_by_dataset
 from etl.db.engine import notify
 from etl.db.names import NotifyChannel
-from etl.db.round_trips import Question, ask, later
+from etl.db.round_trips import Question, later
 from etl.db.sql import statements
 from etl.model.errors import RunCanceled
 from etl.model.values import Counts, DatasetCounts, RunOutcome, RunReport, RunState, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from etl.db.tallies import Moved
+    from etl.db.committed import Committed
     from etl.model.errors import EtlError
 
 REQUEST_CHANNEL = NotifyChannel.RUN_REQUESTED
-
-# A failed run may have committed some datasets; run_committed_idx has the same condition.
-_IS_COMMITTED = "(state = 'succeeded' OR (state = 'failed' AND dataset_counts <> '{}'::jsonb))"
 
 _INTERRUPTED = {
     "code": "Interrupted",
@@ -53,19 +50,13 @@ UPDATE run SET
                    WHEN EXISTS (SELECT FROM hold WHERE run_id = :id) THEN 'held'
                    ELSE 'succeeded' END,
     finished_at = greatest(clock_timestamp(), (SELECT max(finished_at) + interval '1 microsecond'
-                                               FROM run WHERE {_IS_COMMITTED})),
+                                               FROM run WHERE {IS_COMMITTED})),
     counts = CAST(:counts AS jsonb), dataset_counts = CAST(:datasets AS jsonb),
     left_out = CAST(:left_out AS text[]), publish_pending = :pending,
     error = CAST(:error AS jsonb)
 WHERE id = :id
 RETURNING id, trigger, outcome, error, started_at, finished_at
 """
-
-LAST_COMMITTED = Question(
-    f"SELECT counts, dataset_counts FROM run WHERE {_IS_COMMITTED}"
-    " ORDER BY finished_at DESC LIMIT 1",
-    {},
-)
 
 _NOTHING = Question("SELECT WHERE false", {})
 
@@ -75,10 +66,10 @@ _RETIRED_BY_EVENTS = f"""
 SELECT coalesce(sum(CAST(dataset_counts->:dataset->>'retired' AS bigint)
                     - CAST(dataset_counts->:dataset->>'restored' AS bigint)), 0)
 FROM run
-WHERE trigger = 'event' AND {_IS_COMMITTED}
+WHERE trigger = 'event' AND {IS_COMMITTED}
   AND finished_at > coalesce(
       (SELECT finished_at FROM run
-       WHERE trigger <> 'event' AND {_IS_COMMITTED} AND :dataset <> ALL (left_out)
+       WHERE trigger <> 'event' AND {IS_COMMITTED} AND :dataset <> ALL (left_out)
          AND coalesce(CAST(dataset_counts->:dataset->>'objects_held' AS bigint), 0) = 0
        ORDER BY finished_at DESC LIMIT 1), '-infinity')
 """
@@ -197,20 +188,6 @@ def _request_again(connection: Connection, closed: Sequence[int]) -> None:
         request_run(connection, Trigger(row.trigger), allowed_retirements=row.allowed_retirements)
 
 
-@dataclass(frozen=True)
-class Committed:
-    """What a run commits: its counts, in total and by dataset.
-
-    The datasets in `left_out` stayed as they were, because they failed, are paused or were not
-    asked for. `moved` has those that were merged.
-    """
-
-    counts: Counts = field(default_factory=Counts)
-    datasets: Mapping[str, DatasetCounts] = field(default_factory=dict)
-    left_out: Collection[str] = ()
-    moved: Mapping[str, Moved] = field(default_factory=dict)
-
-
 def complete_run(
     connection: Connection,
     run_id: int,
@@ -321,31 +298,6 @@ def record_steps(
     return _as_report(row)
 
 
-def last_committed(connection: Connection) -> Committed:
-    """What the last run with a commit counted; nothing before the first.
-
-    That run may not have the highest id, because a request gets its id long before it runs.
-    """
-    return committed_in(ask(connection, {"committed": LAST_COMMITTED})["committed"])
-
-
-def committed_in(rows: Sequence[Mapping[str, Any]]) -> Committed:
-    """The result of LAST_COMMITTED."""
-    if not rows:
-        return Committed()
-    counts = Counts.from_dict(rows[0]["counts"])
-    return Committed(counts, _by_dataset(rows[0]["dataset_counts"]) or _of_users(counts))
-
-
-def _by_dataset(stored: Mapping[str, Mapping[str, int]]) -> dict[str, DatasetCounts]:
-    return {name: DatasetCounts.from_dict(counts) for name, counts in stored.items()}
-
-
-def _of_users(counts: Counts) -> dict[str, DatasetCounts]:
-    """The totals of a run by a version that had only users."""
-    return {"users": DatasetCounts(live=counts.users_live, attached=counts.users_with_image)}
-
-
 def failing_datasets(connection: Connection) -> dict[str, dict[str, Any]]:
     """By name, the datasets that the last run that tried to sync them did not commit; its error."""
     rows = connection.execute(text(statements("status")["failing_datasets"]))
@@ -424,7 +376,7 @@ def _as_report(row: Row[Any]) -> RunReport:
         step_seconds=row.step_seconds,
         step_rows=row.step_rows,
         step_spans={name: (began, ended) for name, (began, ended) in row.step_spans.items()},
-        dataset_counts=_by_dataset(row.dataset_counts),
+        dataset_counts=counts_by_dataset(row.dataset_counts),
     )
 
 

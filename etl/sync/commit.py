@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from sqlalchemy.exc import DBAPIError
 
 from etl.db import revisions, runs
+from etl.db.committed import LAST_COMMITTED, Committed, committed_in
 from etl.db.engine import is_outage
 from etl.db.round_trips import ask
 from etl.model.errors import DatasetsFailed
@@ -137,14 +138,14 @@ class _Commit:
         run, known = self.run, self.known
         is_empty = not (run.stats.staged or run.stats.unreadable or run.rebuild)
         if is_empty and not (run.is_full and holds.open_holds(run.connection)):
-            questions = {"committed": runs.LAST_COMMITTED, "canceled": runs.canceled(run.id)}
+            questions = {"committed": LAST_COMMITTED, "canceled": runs.canceled(run.id)}
             found = ask(run.connection, questions)
             runs.check_not_canceled(found["canceled"])
-            before = runs.committed_in(found["committed"])
+            before = committed_in(found["committed"])
             same = {  # only the totals carry over
                 sql.dataset.name: totals(run.connection, sql, before) for sql in known.datasets
             }
-            return Merged(runs.Committed(summed(same), same), run.failures), False
+            return Merged(Committed(summed(same), same), run.failures), False
         run.successors.note_transactions(run.connection)
         staged = self._staged()
         merge = RunMerge(

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from etl.db.committed import LAST_COMMITTED, committed_in
 from etl.db.round_trips import Question, ask, later
-from etl.db.runs import LAST_COMMITTED, committed_in
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch, DatabaseUnavailable
 from etl.model.values import Counts, DatasetCounts
-from etl.sync.merge import POINT_PLANNER, configure, figures, merge_questions
+from etl.sync.merge import figures, merge_questions
+from etl.sync.planner import POINT_PLANNER, configure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy import Connection
 
+    from etl.db.committed import Committed
     from etl.db.dataset_sql import DatasetSql
-    from etl.db.runs import Committed
     from etl.sync.merge import Answers
 
 

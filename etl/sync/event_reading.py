@@ -16,7 +16,7 @@ from etl.sync import declared
 from etl.sync.publish import PUBLISHED, Published
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
     from sqlalchemy import Connection
@@ -37,6 +37,11 @@ class EventReading(NamedTuple):
     buckets: Sequence[str]
     published: Published
     is_running: bool
+
+    def pending_in(self, buckets: Iterable[str]) -> dict[str, PendingEvents]:
+        """The pending events of these buckets, also of those without any."""
+        none = PendingEvents([], [])
+        return {bucket: self.pending.get(bucket, none) for bucket in buckets}
 
 
 def read(connection: Connection, today: date, *, limit: int, include_refused: bool) -> EventReading:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_json
 from sqlalchemy import Connection, text
 
-from etl.sync.merge import BULK_PLANNER, configure
+from etl.sync.planner import BULK_PLANNER, configure
 
 if TYPE_CHECKING:
     from etl.db.dataset_sql import DatasetSql

@@ -8,35 +8,23 @@ tables as they were, and the next run completes the work.
 from __future__ import annotations
 
 from collections import deque
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from itertools import chain
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from etl.db import events, runs
 from etl.db.engine import connect_keeping_one, connect_unpooled, run_lock, schemas_of, translating
 from etl.db.manifest import stored_buckets
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
-from etl.runtime.arrow import import_arrow
 from etl.runtime.logs import get_logger
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
-from etl.sync import (
-    buckets,
-    declared,
-    event_reading,
-    handling,
-    publish,
-    staging_tables,
-    tracing,
-)
-from etl.sync.columns import add_new_columns
+from etl.sync import buckets, declared, event_reading, handling, publish, staging_tables, tracing
 from etl.sync.commit import commit, preview
 from etl.sync.dask import executor_of
-from etl.sync.executor import BucketWork, Threads, finishing
+from etl.sync.executor import Threads, finishing
 from etl.sync.find import Finder
 from etl.sync.merge import THRESHOLDS, Thresholds
 from etl.sync.preview import Previewed
@@ -45,28 +33,26 @@ from etl.sync.progress import RunProgress
 from etl.sync.publishing import Publishing
 from etl.sync.recording import locked, record_interrupted, recording_failure
 from etl.sync.run import CurrentRun, no_progress
-from etl.sync.run_tables import ReadBatch
+from etl.sync.staging import Staging
 from etl.sync.stats import RunStats
 from etl.sync.successor import Successors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable
+    from datetime import date
 
     from sqlalchemy import Connection, Engine
 
     from etl.model.dataset import Dataset
     from etl.model.errors import DatasetsFailed
-    from etl.model.routing import ObjectRoute
     from etl.model.values import Change
     from etl.settings import Settings
-    from etl.sync.batch import Batch
     from etl.sync.declared import Declared
     from etl.sync.event_reading import EventReading
     from etl.sync.executor import Executor
     from etl.sync.progress import Progress
     from etl.sync.rebuild import Rebuilt
-
-    Route: TypeAlias = "Callable[[str], ObjectRoute]"
+    from etl.sync.staging import Route
 
 log = get_logger("etl.run")
 
@@ -113,8 +99,15 @@ class DataManager:
         self._thresholds = thresholds
         self._declarations = declared.Declarations(self._data_schema, self._source_bucket, datasets)
         self._publishing = Publishing(self._store, settings, self._data_schema)
-        self._threads = Threads(self._store)
         self._executor = executor or executor_of(settings, self._store)
+        self._staging = Staging(
+            engine=self.engine,
+            threads=Threads(self._store),
+            executor=self._executor,
+            today=self._today,
+            expanded_max_size=settings.expanded_max_size,
+            many=thresholds.many,
+        )
 
     def close(self) -> None:
         """End the connections to Dask, and its workers if they are of this process."""
@@ -228,10 +221,9 @@ class DataManager:
                 return None
             buckets.check_source(connection, known, self._source_bucket, reading.buckets)
             connection.commit()
-            none = events.PendingEvents([], [])
-            pending = {one: reading.pending.get(one, none) for one in self._router(known).buckets}
             if not reading.pending:
                 return None
+            pending = reading.pending_in(self._router(known).buckets)
             run = self._current(0, Trigger.EVENT, connection, RunStats())
             with run.stats.profile.step("look"):  # the name in `step_seconds`
                 changed = buckets.look(
@@ -299,7 +291,7 @@ class DataManager:
                 finder = self._finder(run, known, bucket, route)
                 listed = finder.listed(self._range_objects, run.progress.report)
                 changed = run.progress.counting(listed, is_last=bucket == wanted[-1])
-                known = self._stage(run, known, self._read(run, known, bucket, route, changed))
+                known = self._staging.stage(run, known, bucket, route, changed)
         if run.only is None:
             buckets.stage_former(run, known, stored, router.buckets)
         if run.rebuild is not None:
@@ -326,7 +318,7 @@ class DataManager:
                 counted = run.progress.counting(found, is_last=bucket == last)
                 with buckets.skipping(run, known, bucket, self._router(known).buckets):
                     route = self._route(known, bucket)
-                    known = self._stage(run, known, self._read(run, known, bucket, route, counted))
+                    known = self._staging.stage(run, known, bucket, route, counted)
             failures = commit(
                 run,
                 known,
@@ -365,6 +357,9 @@ class DataManager:
     def _route(self, known: Declared, bucket: str) -> Route:
         return lru_cache(_ROUTES_KEPT)(self._router(known).for_bucket(bucket))
 
+    def _today(self) -> date:
+        return self._clock().date()
+
     def _finder(self, run: CurrentRun, known: Declared, bucket: str, route: Route) -> Finder:
         paused = {one.name for one in known.values if run.leaves_out(one)}
         return Finder(
@@ -375,7 +370,7 @@ class DataManager:
             left_out=frozenset(paused | run.failures.keys()),
             hashes=known.hashes,
             is_new=known.is_new,
-            today=self._clock().date(),
+            today=self._today(),
             stats=run.stats,
         )
 
@@ -386,7 +381,7 @@ class DataManager:
         read = partial(
             event_reading.read,
             connection,
-            self._clock().date(),
+            self._today(),
             limit=self._events_per_run,
             include_refused=include_refused,
         )
@@ -397,59 +392,3 @@ class DataManager:
             return found
         known = self._declarations.first(connection)
         return read()._replace(declared=known)
-
-    # -- read and stage
-
-    def _read(
-        self, run: CurrentRun, known: Declared, bucket: str, route: Route, changed: Iterable[Change]
-    ) -> Generator[Batch | ReadBatch, None, None]:
-        """Fetch and parse the changed objects in batches, each while another is staged."""
-        profile = run.stats.profile
-        coming = profile.each("list", changed)
-        with profile.step("read"):
-            first = next(coming, None)
-        if first is None:
-            return
-        import_arrow()  # which a run without changes does not need
-        from etl.read.limits import ExpansionLimits
-        from etl.read.rows.layout import AddedColumns
-        from etl.sync.reading import BucketReading
-        from etl.sync.unchanged import Comparisons
-
-        added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}
-        limits = ExpansionLimits(self._settings.expanded_max_size)
-        reading = BucketReading(bucket, route, self._clock().date(), added, limits)
-        # The tables may lack what is declared.
-        is_altered = run.preview is not None or run.rebuild is not None
-        comparisons = Comparisons(() if is_altered else known.datasets, self.engine)
-        is_own = is_altered or not run.is_full
-        executor: Executor = self._threads if is_own else self._executor
-        work = BucketWork(run, known, reading, chain([first], coming), comparisons)
-        batches = executor.read(work)
-        yield from profile.each("read", batches)  # the time that the run waits for a batch
-
-    def _stage(
-        self, run: CurrentRun, known: Declared, batches: Generator[Batch | ReadBatch, None, None]
-    ) -> Declared:
-        """Stage the batches; return the datasets with the columns that they add."""
-        stats = run.stats
-        with closing(batches):  # after an error it uses the connection no more
-            for found in batches:
-                if isinstance(found, ReadBatch):  # staged already
-                    stats.add_staged(found)
-                else:
-                    known = self._stage_batch(run, known, found)
-                run.progress.report("read", stats.staged)
-        stats.profile.count("list", stats.listed)
-        return known
-
-    def _stage_batch(self, run: CurrentRun, known: Declared, found: Batch) -> Declared:
-        from etl.sync.stage import stage  # pyarrow, as in `_read`
-
-        with run.stats.profile.step("stage"):
-            known = add_new_columns(run, known, found.new_columns)
-            batch = found.without(run.failures)
-            run.successors.prepare(run.connection, known.datasets, batch, self._thresholds.many)
-            stage(run.connection, batch, run.successors.names)
-        run.stats.add(batch)
-        return known

@@ -17,6 +17,7 @@ from etl.model.errors import AccountingMismatch
 from etl.model.values import DatasetCounts
 from etl.runtime.logs import get_logger
 from etl.sync import obstacles
+from etl.sync.planner import BULK_PLANNER, COMPARED_PLANNER, POINT_PLANNER, configure
 from etl.sync.retiring import Retirement
 from etl.sync.successor import Successors
 
@@ -28,24 +29,6 @@ if TYPE_CHECKING:
 
 log = get_logger("etl.merge")
 
-# Joins and sorts a million rows without temporary files and on every core: the joins return few
-# of the rows that they read, which PostgreSQL cannot estimate.
-BULK_PLANNER = {
-    "work_mem": "128MB",
-    "parallel_setup_cost": "100",
-    "parallel_tuple_cost": "0.001",
-}
-# Looks up the stored rows that differ from those of a compared object, unless they are many. The
-# comparison has just read the table, so its pages are in memory.
-COMPARED_PLANNER = {**BULK_PLANNER, "random_page_cost": "0.5"}
-# Prevents table scans for a few rows, even if a table was never analyzed.
-POINT_PLANNER = {
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "max_parallel_workers_per_gather": "0",
-    "jit": "off",
-}
 # A small sample is enough to estimate the joins, and takes a tenth of the time.
 _SAMPLE_STAGING = "SET LOCAL default_statistics_target = 10; ANALYZE staging_object, {tables}"
 
@@ -196,22 +179,6 @@ def merge_questions(sql: DatasetSql, small: int | None) -> dict[str, Question]:
         parameters = {"dataset": sql.dataset.name, "small": small}
         questions["keys"] = Question(sql.statements("figures")["small_keys"], parameters)
     return questions
-
-
-def configure(connection: Connection, planner: Mapping[str, str]) -> None:
-    """Set the planner's settings for this transaction, and reset those of the other strategy.
-
-    They are sent with the next statement.
-    """
-    later(connection, configuration(planner))
-
-
-def configuration(planner: Mapping[str, str]) -> str:
-    """The statements of `configure`, to be sent with the first one that needs it."""
-    others = (COMPARED_PLANNER | POINT_PLANNER).keys() - planner.keys()
-    lines = [f"SET LOCAL {name} = '{value}'" for name, value in planner.items()]
-    lines += [f"SET LOCAL {name} TO DEFAULT" for name in sorted(others)]
-    return "; ".join(lines)
 
 
 def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> Figures:

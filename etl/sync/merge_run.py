@@ -9,8 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from etl.db import runs, tallies
+from etl.db.committed import Committed
 from etl.db.round_trips import Question, ask
-from etl.db.runs import Committed, retired_by_events
 from etl.db.sql import statements
 from etl.db.tallies import Moved
 from etl.model.declaration import reading_hash
@@ -98,11 +98,8 @@ class RunMerge:
         Raises:  DatabaseUnavailable when staging lost rows since it was written;
                  AccountingMismatch. Nothing is committed then.
         """
-        connection, staged, open_holds = (
-            self.run.connection,
-            self.staged.objects,
-            self.staged.open_holds,
-        )
+        connection, staged = self.run.connection, self.staged.objects
+        open_holds = self.staged.open_holds
         if self.staged.has_left:
             connection.execute(text(statements("left")["remember"]))
         wanted = staged.keys() | open_holds if self.run.is_full else staged.keys()
@@ -195,7 +192,7 @@ class RunMerge:
         rule = holds.Rule(
             name,
             is_open,
-            lambda: retired_by_events(connection, name),
+            lambda: runs.retired_by_events(connection, name),
             self.run.allowed_retirements,
         )
         held = Held()

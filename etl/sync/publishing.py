@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from etl.db import runs
+from etl.db.committed import last_committed
 from etl.db.engine import translating
 from etl.model.errors import (
     ConfigurationError,
@@ -58,7 +59,7 @@ class Publishing:
                 publish.publish(connection, self._store, bucket, run.id, found)
                 if found or publish.pending_run(connection) is not None:
                     publish.mark_published(connection, run.id)
-                    live = runs.last_committed(connection).datasets
+                    live = last_committed(connection).datasets
                     rows = (live[one.dataset].live for one in found if one.dataset in live)
                     run.stats.profile.count("publish", sum(rows))
         except DatabaseUnavailable:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from etl.db import retention, runs
+from etl.db.committed import last_committed
 from etl.db.engine import connect
 from etl.db.problems import open_problems
 from etl.db.retention import Retention, remove_problems, remove_runs
@@ -212,7 +213,7 @@ def test_runs_needed_by_the_next_run_are_kept(
     assert count(engine, "run") == 151
     with engine.connect() as connection:
         assert runs.retired_by_events(connection, "users") == 300
-        assert runs.last_committed(connection).counts.users_live == 7
+        assert last_committed(connection).counts.users_live == 7
 
 
 def test_a_run_still_to_be_published_stays(keep_all: Settings, engine: Engine):
