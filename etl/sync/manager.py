@@ -33,7 +33,7 @@ from etl.sync.progress import RunProgress
 from etl.sync.publishing import Publishing
 from etl.sync.recording import locked, record_interrupted, recording_failure
 from etl.sync.run import CurrentRun, no_progress
-from etl.sync.staging import Staging
+from etl.sync.staging import Stager
 from etl.sync.stats import RunStats
 from etl.sync.successor import Successors
 
@@ -100,7 +100,7 @@ class DataManager:
         self._declarations = declared.Declarations(self._data_schema, self._source_bucket, datasets)
         self._publishing = Publishing(self._store, settings, self._data_schema)
         self._executor = executor or executor_of(settings, self._store)
-        self._staging = Staging(
+        self._stager = Stager(
             engine=self.engine,
             threads=Threads(self._store),
             executor=self._executor,
@@ -291,7 +291,7 @@ class DataManager:
                 finder = self._finder(run, known, bucket, route)
                 listed = finder.listed(self._range_objects, run.progress.report)
                 changed = run.progress.counting(listed, is_last=bucket == wanted[-1])
-                known = self._staging.stage(run, known, bucket, route, changed)
+                known = self._stager.stage(run, known, bucket, route, changed)
         if run.only is None:
             buckets.stage_former(run, known, stored, router.buckets)
         if run.rebuild is not None:
@@ -318,7 +318,7 @@ class DataManager:
                 counted = run.progress.counting(found, is_last=bucket == last)
                 with buckets.skipping(run, known, bucket, self._router(known).buckets):
                     route = self._route(known, bucket)
-                    known = self._staging.stage(run, known, bucket, route, counted)
+                    known = self._stager.stage(run, known, bucket, route, counted)
             failures = commit(
                 run,
                 known,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Staging:
+class Stager:
     """Reads with the `executor` in full runs, else with the `threads` of this process.
 
     Units:   expanded_max_size: bytes of an object. many: rows of a batch, from which a first load
