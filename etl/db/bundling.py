@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
 from psycopg2 import extensions
 
 from etl.db.deadlines import DeadlineConnection, DeadlineCursor
@@ -72,7 +73,13 @@ class BundlingConnection(DeadlineConnection):
         """Commit, with what was deferred."""
         is_changing = not all(map(_WITHOUT_EFFECT.fullmatch, self._deferred))
         if self.closed or is_changing or self._status not in _IDLE:
-            self._end(b"COMMIT")
+            try:
+                self._end(b"COMMIT")
+            except psycopg2.Error:
+                # After a statement that was sent with it has failed, PostgreSQL still waits for
+                # the end of the transaction; after a COMMIT that has failed, it does not.
+                self.rollback()
+                raise
         self._deferred = []
 
     def rollback(self) -> None:
