@@ -40,8 +40,10 @@ def short_boundaries(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def app(settings: Settings) -> Iterator[APIFlask]:
     app = create_app(settings, today=lambda: TODAY)
+    shared = app.extensions["bucketline"]
+    shared.store_watch.wait_seconds = 30  # a store may be slow on a busy machine
     yield app
-    app.extensions["bucketline"].engine.dispose()
+    shared.engine.dispose()
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from etl.services.alerts.texts import message
 from etl.settings import Settings
 from etl.sync import incidents
 from etl.sync.manager import DataManager
+from etl.sync.staging import Stager
 from etl.sync.recording import locked
 from etl.sync.run import CurrentRun
 from tests.conftest import TestBucket
@@ -209,7 +210,7 @@ def test_failure_of_a_run_for_events_is_ended_by_the_next_of_them(
     bucket.user("1.csv")
     notify(engine, settings, "1.csv")
     with monkeypatch.context() as patched:
-        patched.setattr(manager, "_read", lambda *_: 1 / 0)
+        patched.setattr(Stager, "stage", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             manager.run_events()
     assert written(engine) == ["run-failed "]
@@ -225,7 +226,7 @@ def test_canceled_run_is_no_incident(
         raise RunCanceled.before_commit()
 
     bucket.user("1.csv")
-    monkeypatch.setattr(manager, "_read", cancel)
+    monkeypatch.setattr(Stager, "stage", cancel)
     with pytest.raises(RunCanceled):
         manager.run(Trigger.INTERVAL)
     assert written(engine) == []
