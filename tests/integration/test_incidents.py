@@ -24,9 +24,9 @@ from etl.services.alerts.texts import message
 from etl.settings import Settings
 from etl.sync import incidents
 from etl.sync.manager import DataManager
-from etl.sync.staging import Stager
 from etl.sync.recording import locked
 from etl.sync.run import CurrentRun
+from etl.sync.staging import Stager
 from tests.conftest import TestBucket
 from tests.sample_datasets import ORDERS
 
