@@ -79,6 +79,7 @@ class Stack:
                 "source_bucket": bucket,
                 "processed_bucket": self.bucket(f"{bucket}-processed"),
                 "thumbnail_bucket": self.bucket(f"{bucket}-thumbnails"),
+                "document_bucket": self.bucket(f"{bucket}-documents"),
             }
         )
 
