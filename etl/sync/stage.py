@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _PROBLEM_FIELDS = tuple(spec.name for spec in fields(Problem))
 COPY_BYTES = 1 << 20  # few reads, because each may wait for the thread that parses
-INSERT_BYTES = 4_096  # from here on COPY is quicker, though it takes two round trips more
+INSERT_BYTES = 4_096  # of the text of rows; more are copied, which takes two round trips more
 
 
 def stage(connection: Connection, batch: Batch, in_successor: Container[str] = ()) -> None:
