@@ -53,7 +53,7 @@ ODD = [b"", b"a,Ren\xe9,c,1\n", b"a,\xed\xa0\xbd,b,1\n", b'"\x81\n"', b"\xef\xbb
 
 
 class Read(NamedTuple):
-    """All that an object leaves behind."""
+    """All that the tables have of an object."""
 
     rows: pa.Table
     problems: list[Problem]
