@@ -6,6 +6,7 @@ as its client reads nothing.
 
 from __future__ import annotations
 
+import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,13 +34,15 @@ class ClientTimeouts:
 
     `head_seconds` start with the connection or, after a response, with the next byte; further
     bytes do not extend them. Then the body may take `body_seconds`, plus one second for every
-    `body_bytes_per_second` received. A client may read nothing for `unread_seconds`.
+    `body_bytes_per_second` received. A client may read nothing for `unread_seconds`. What it still
+    sends of a refused request is discarded for `refused_seconds`.
     """
 
     head_seconds: float = 15
     body_seconds: float = 30
     body_bytes_per_second: float = 500
     unread_seconds: float = IDLE_TIMEOUT_SECONDS
+    refused_seconds: float = 30
 
 
 DEFAULT_TIMEOUTS = ClientTimeouts()
@@ -65,13 +68,20 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         # When a head or a body began; None during a response and then until the next byte.
         self._began_at: float | None = time.monotonic()
         self._was_polled = False
+        self._has_refused = False
+        self._discards_until: float | None = None
         self._has_lost_output = False
         super().__init__(*args, **kwargs)
 
     # -- receiving
 
     def received(self, data: bytes) -> bool:
-        """Parse received bytes, and record when a head or a body begins."""
+        """Parse received bytes, and record when a head or a body begins.
+
+        What follows a refused request is discarded.
+        """
+        if self._discards_until is not None:
+            return False
         if self._began_at is None:
             self._began_at = time.monotonic()
         before = self.request if self.is_in_body else None
@@ -88,6 +98,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         This runs in another thread, which may finish before `received` sees that it began.
         """
         self._began_at = None
+        self._has_refused = self.requests[0].error is not None
         super().service()
 
     @property
@@ -104,10 +115,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def closing_order(self) -> tuple[int, float]:
         """Sort key of waiting connections; the first ones are closed first.
 
-        In order: heads, oldest first; slow bodies; new connections; bodies that arrive fast enough,
-        also on new connections; connections not read yet, which may hold a complete request.
+        In order: refused requests; heads, oldest first; slow bodies; new connections; bodies that
+        arrive fast enough, also on new connections; connections not read yet, which may hold a
+        complete request.
         """
         waited = self._waited_seconds()
+        if self._discards_until is not None:
+            return -1, -waited
         if not self._was_polled:
             return 4, -waited
         if self.is_in_body:
@@ -125,6 +139,24 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return time.monotonic() - began_at
 
     # -- sending
+
+    def handle_write(self) -> None:
+        """Send buffered output; after the refusal of a request, discard the rest of it.
+
+        Closed with bytes unread, the connection would be reset: a client that is still sending
+        would lose the response, and report a broken connection instead of the problem.
+        """
+        if not (self._has_refused and self.close_when_flushed):
+            super().handle_write()
+            return
+        _, has_failed = self._flush_exception(self._flush_some)
+        if has_failed:
+            self.handle_close()
+        elif self.connected and not self.total_outbufs_len:
+            self.close_when_flushed = False
+            self._discards_until = time.monotonic() + self._timeouts.refused_seconds
+            with suppress(OSError):  # the client is gone
+                self.socket.shutdown(socket.SHUT_WR)
 
     def write_soon(self, data: bytes) -> int:
         """Send data, or buffer it until the client reads.
@@ -169,6 +201,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     # -- timeouts
 
     def _must_close(self) -> bool:
+        until = self._discards_until
+        if until is not None:
+            return time.monotonic() > until
         return self._has_lost_output or self._reads_too_slowly() or self._sends_too_slowly()
 
     def _reads_too_slowly(self) -> bool:

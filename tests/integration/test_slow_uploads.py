@@ -221,6 +221,37 @@ def test_chunk_overhead_is_limited(serve: Callable[..., Serving], bucket: TestBu
         assert client.status() == 400
 
 
+@pytest.mark.parametrize("kind", ["length", "chunks"])
+def test_client_that_still_sends_a_refused_body_gets_the_response(
+    serve: Callable[..., Serving], kind: str
+):
+    """More than the buffers of a connection hold follows the part that is refused."""
+    piece, count = bytes(1 << 20), 64
+    size = len(piece) * count
+    chunk = b"%x\r\n%b\r\n" % (len(piece), piece)
+    head = POST + b"Content-Length: %d\r\n\r\n" % size if kind == "length" else CHUNKED
+    client = serve().client(head)
+    for _ in range(count):
+        client.send(chunk if kind == "chunks" else piece)
+    assert client.status() == 413
+    assert client.is_cut()
+
+
+def test_client_that_never_ends_a_refused_body_is_cut(serve: Callable[..., Serving]):
+    client = serve(refused_seconds=1).client(POST + b"Content-Length: 1000000000\r\n\r\n")
+    assert client.status() == 413
+
+    def is_reset() -> bool:
+        try:
+            client.send(bytes(1000))
+        except ConnectionError:
+            return True
+        return False
+
+    assert not is_reset()
+    wait_until(is_reset, seconds=CUT_WITHIN_SECONDS)
+
+
 def test_short_chunks_and_trailers_are_accepted(serve: Callable[..., Serving], bucket: TestBucket):
     chunks = b"".join(b"1;a=b\r\n%c\r\n" % (48 + number % 10) for number in range(20_000))
     client = serve().client(put(bucket) + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
