@@ -55,6 +55,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     error_task_class = ProblemTask
     outbufs: list[Any]
     total_outbufs_len: int
+    close_when_flushed: bool
 
     def __init__(
         self,
