@@ -20,6 +20,7 @@ from etl.sync.merge import Thresholds
 from tests.conftest import TestBucket, minio_client
 from tests.integration.conftest import Query
 from tests.sample_datasets import ORDERS, PARTS, READINGS
+from tests.stores import PRECISE_TIMES
 
 ALL = (ORDERS, READINGS, PARTS, USERS)
 
@@ -76,6 +77,7 @@ def test_each_object_goes_to_its_dataset(bucket: TestBucket, several: DataManage
     assert again.dataset_counts["parts"].attached == 2
 
 
+@pytest.mark.store(PRECISE_TIMES)
 @pytest.mark.parametrize("small", [0, 500], ids=["bulk", "small"])
 def test_greatest_preferred_value_wins(
     bucket: TestBucket, settings: Settings, query: Query, small: int

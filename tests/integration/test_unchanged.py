@@ -218,6 +218,7 @@ def test_edited_objects_equal_a_fresh_run(
     assert state(settings) == state(fresh)
 
 
+@pytest.mark.store(PRECISE_TIMES)
 def test_an_equal_row_loses_if_its_object_is_now_the_older_one(
     settings: Settings, bucket: TestBucket, engine: Engine
 ):
