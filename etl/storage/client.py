@@ -159,12 +159,19 @@ class ObjectStore:
     ) -> Iterator[ListingPage]:
         """Every object in the bucket, in UTF-8 byte order of the keys.
 
-        Of the key ranges between the `split_points`, `ranges_at_once` are listed concurrently.
-        `is_used` tells empty data and image objects from folder markers.
+        Of the key ranges between the `split_points`, `ranges_at_once` are listed concurrently,
+        unless LIST_CONCURRENCY is not set and that turns out to be slower. `is_used` tells empty
+        data and image objects from folder markers.
         """
         points = list(split_points)
         at_once = self.ranges_at_once(bucket) if points else 1
-        return self._listing.pages(bucket, points if at_once > 1 else (), at_once, is_used)
+        return self._listing.pages(
+            bucket,
+            points if at_once > 1 else (),
+            at_once,
+            is_used,
+            may_give_up_ranges=not self._list_concurrency,
+        )
 
     def ranges_at_once(self, bucket: str) -> int:
         """How many key ranges of a bucket are listed concurrently; the first call asks the store.

@@ -9,6 +9,7 @@ with an exact page of random length, and no two listings continue from the same 
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from etl.storage.exact_lister import PAGE_OBJECTS
 from etl.storage.order import check_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from etl.model.keys import IsUsed
     from etl.model.values import ListingEntry
@@ -46,7 +47,8 @@ class ListingPage:
 class BucketListing:
     """Chooses between the bulk and the exact lister, page by page.
 
-    `first_page_sizes` are the possible lengths of the exact page at the beginning.
+    `first_page_sizes` are the possible lengths of the exact page at the beginning; `clock` tells
+    seconds.
 
     Raises (every method):  as those of ObjectStore.
     """
@@ -56,10 +58,12 @@ class BucketListing:
         exact: ExactLister,
         bulk: BulkLister,
         first_page_sizes: Sequence[int] = FIRST_PAGE_SIZES,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._exact = exact
         self._bulk = bulk
         self._first_page_sizes = first_page_sizes
+        self._clock = clock
 
     def pages(
         self,
@@ -67,6 +71,8 @@ class BucketListing:
         split_points: Iterable[str] = (),
         at_once: int = 1,
         is_used: IsUsed = is_csv_or_image,
+        *,
+        may_give_up_ranges: bool = False,
     ) -> Iterator[ListingPage]:
         """The whole bucket, in the order the store lists: UTF-8 bytes of the key.
 
@@ -76,9 +82,13 @@ class BucketListing:
 
         `split_points` are keys in that order, which need not exist. They divide the bucket into
         key ranges, of which `at_once` are listed concurrently. `is_used` tells empty data and
-        image objects from folder markers.
+        image objects from folder markers. With `may_give_up_ranges`, only the first range is
+        listed separately if ranges take longer: gateways of file systems read a whole folder
+        before the first page of every range.
         """
+        begun = self._clock()
         head = self._head(bucket)
+        head_seconds = self._clock() - begun
         if head:
             yield _page(head, is_used)
         elif self._exact.has_leading_slash(bucket):
@@ -86,6 +96,11 @@ class BucketListing:
             return
         start = head[-1][0] if head else None
         inner = [key for key in split_points if PLAIN_KEY.fullmatch(key) and key > (start or "")]
+        if inner and may_give_up_ranges:
+            begun, first_range = self._clock(), (start, inner[0])
+            first_pages = list(self._key_range(bucket, *first_range, is_used))
+            start, *inner = inner if self._clock() - begun >= head_seconds else inner[:1]
+            yield from first_pages
         ranges = pairwise([start, *inner, None])
         yield from flat_map_ahead(
             lambda ends: self._key_range(bucket, *ends, is_used), ranges, at_once

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -15,12 +15,19 @@ from sqlalchemy import Engine, text
 from etl.model.errors import ConfigurationError, ListingOutOfOrder, ObjectStoreUnavailable
 from etl.model.values import SourceObject, Trigger
 from etl.settings import Settings
+from etl.storage.bulk_lister import BulkLister
 from etl.storage.client import ObjectStore
 from etl.storage.exact_lister import ExactLister
+from etl.storage.listing import BucketListing
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket, minio_client
 from tests.stores import IN_BYTE_ORDER, IN_FOLDER_ORDER, STORES, name_of_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from etl.model.values import ListingEntry
 
 pytestmark = pytest.mark.storage
 
@@ -280,6 +287,43 @@ def test_ranges_are_not_listed_at_once_if_the_order_cannot_be_tried(
 ):
     odd = settings.model_copy(update={"document_bucket": f"{settings.document_bucket}-x"})
     assert bulk_store_of(odd, list_concurrency=3).ranges_at_once(bucket.name) == 1
+
+
+class RecordedLister(BulkLister):
+    """Lists exactly, and records where each listing begins."""
+
+    def __init__(self, exact: ExactLister) -> None:
+        self.starts: list[str | None] = []
+        self._exact = exact
+
+    def pages(
+        self,
+        bucket: str,
+        after: str | None,
+        page_objects: int,  # noqa: ARG002
+    ) -> Iterator[list[ListingEntry]]:
+        self.starts.append(after)
+        return self._exact.pages(bucket, after)
+
+
+@pytest.mark.parametrize(
+    ("first_page_seconds", "starts"),
+    [(0.9, ["0.png", "2.png", "4.png", "6.png"]), (1.1, ["0.png", "2.png"])],
+)
+def test_ranges_are_given_up_if_the_first_page_takes_longer_than_a_range(
+    store: ObjectStore, bucket: TestBucket, first_page_seconds: float, starts: list[str]
+):
+    """Times of the first page and of the first range, which takes 1 s."""
+    keys = [f"{number}.png" for number in range(8)]
+    for key in keys:
+        bucket.put(key, b"x")
+    times = iter([0, first_page_seconds, 10, 11])
+    exact = ExactLister(store.client, store.translating)
+    recorded = RecordedLister(exact)
+    listing = BucketListing(exact, recorded, ONE_OBJECT, clock=lambda: next(times))
+    pages = listing.pages(bucket.name, keys[2::2], 3, may_give_up_ranges=True)
+    assert [row[0] for page in pages for row in page.rows] == keys
+    assert sorted(map(str, recorded.starts)) == starts
 
 
 @pytest.mark.store(IN_FOLDER_ORDER)
