@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -272,13 +272,8 @@ def run_lock(
             is_locked = _try_run_lock(connection, parameters)
         if not is_locked:
             _wait_for(partial(_try_run_lock, connection, parameters), wait_seconds, refusal)
-        yield connection
-        connection.rollback()
-        if isinstance(engine.pool, NullPool):
-            # PostgreSQL detects a closed connection with a delay, and the next run may start at
-            # once. Other connections release their locks when they are returned.
-            connection.execute(text(f"{ALONE}SELECT pg_advisory_unlock(:lock)"), {"lock": key})
-            connection.commit()
+        with _releasing(connection, key):
+            yield connection
 
 
 def _try_run_lock(connection: Connection, parameters: Mapping[str, object]) -> bool:
@@ -305,7 +300,33 @@ def image_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connectio
         key = lock_key(Lock.IMAGES, schemas_of(engine).state)
         if not _try_image_lock(connection, key):
             _wait_for(partial(_try_image_lock, connection, key), wait_seconds, busy)
-        yield connection
+        with _releasing(connection, key):
+            yield connection
+
+
+@contextmanager
+def _releasing(connection: Connection, key: int) -> Iterator[None]:
+    """Release the lock at the end, also after an error unless it is one of the connection.
+
+    PostgreSQL detects a closed connection with a delay, and the next run may start at once.
+    Pooled connections release their locks when they are returned.
+    """
+    try:
+        yield
+    except (DBAPIError, DatabaseUnavailable):
+        raise
+    except Exception:
+        with suppress(DBAPIError):
+            _release(connection, key)
+        raise
+    _release(connection, key)
+
+
+def _release(connection: Connection, key: int) -> None:
+    connection.rollback()
+    if isinstance(connection.engine.pool, NullPool):
+        connection.execute(text(f"{ALONE}SELECT pg_advisory_unlock(:lock)"), {"lock": key})
+        connection.commit()
 
 
 def _try_image_lock(connection: Connection, key: int) -> bool:
