@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import mmap
 import os
@@ -125,6 +126,7 @@ def _work(report: Report, inputs: int, current: mmap.mmap, pipe: int, supervisor
         fuzzer = fuzzer_of(report.reader, report.seed)
         gc.collect()
         gc.freeze()
+        _return_free_memory()
         began = time.process_time() - report.cpu_seconds
         with os.fdopen(pipe, "wb") as to:
             while report.inputs < inputs and os.getppid() == supervisor:
@@ -190,6 +192,13 @@ def _add(report: Report, finding: Finding) -> None:
     report.kinds[kind] += 1
     if report.kinds[kind] <= _TRIES:
         report.findings.append(finding)
+
+
+def _return_free_memory() -> None:
+    """Let a case that fills memory which its parent has freed raise the peak as well."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+    if trim is not None:
+        trim(0)
 
 
 def _forget_peak() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
 
-from etl.db.engine import connect_keeping_one, connect_unpooled, run_lock
+from etl.db.engine import connect_keeping_one, connect_unpooled, image_lock, run_lock
 from etl.model.errors import NewerSchema, OlderSchema
 from etl.settings import Settings
 
@@ -53,6 +53,26 @@ def test_failed_run_leaves_neither_locks_nor_tables_nor_settings(
         assert server_process(connection) == before
         assert connection.execute(text("SELECT user_id FROM users")).all() == []
         assert connection.scalar(text("SHOW search_path")) == "bucketline, public"
+
+
+@pytest.mark.parametrize("lock", [run_lock, image_lock])
+@pytest.mark.parametrize("fails", [False, True])
+def test_lock_is_free_before_its_connection_closes(
+    settings: Settings, lock: Callable[[Engine], AbstractContextManager[Connection]], *, fails: bool
+):
+    """PostgreSQL notices later that it closed."""
+    holder, other = connect_unpooled(settings), connect_unpooled(settings)
+    taken = []
+
+    def take(*_: object) -> None:
+        with lock(other):
+            taken.append(True)
+
+    event.listen(holder, "close", take)
+    with suppress(ZeroDivisionError), lock(holder):
+        if fails:
+            raise ZeroDivisionError
+    assert taken == [True]
 
 
 def terminate(engine: Engine, process: int) -> None:
