@@ -18,7 +18,8 @@ from threading import Condition
 from typing import TYPE_CHECKING
 
 from etl.db import revisions
-from etl.db.engine import connect_unpooled, image_lock, translating
+from etl.db.engine import connect_unpooled, translating
+from etl.db.locks import image_lock
 from etl.images import rows, waiting
 from etl.images.decode import Examined, ImageMetadata, examine
 from etl.images.rows import IndexedImage, thumbnail_key

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, text
 
 from etl.db import dataset_tables, tallies
 from etl.db.dataset_sql import DatasetSql
-from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
+from etl.db.engine import connect_unpooled, schemas_of, translating
+from etl.db.locks import run_lock
 from etl.db.sql import statements
 from etl.model.dataset import USERS, Dataset
 from etl.model.declaration import compare

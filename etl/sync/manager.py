@@ -14,7 +14,8 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from etl.db import events, runs
-from etl.db.engine import connect_keeping_one, connect_unpooled, run_lock, schemas_of, translating
+from etl.db.engine import connect_keeping_one, connect_unpooled, schemas_of, translating
+from etl.db.locks import run_lock
 from etl.db.manifest import stored_buckets
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger

@@ -6,7 +6,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from etl.db import runs
-from etl.db.engine import run_lock, translating
+from etl.db.engine import translating
+from etl.db.locks import run_lock
 from etl.model.errors import DatabaseUnavailable, EtlError, RunCanceled
 from etl.sync import incidents, tracing
 

@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from api import create_app
-from etl.db.engine import connect, connect_unpooled, driver, run_lock
+from etl.db.engine import connect, connect_unpooled, driver
+from etl.db.locks import run_lock
 from etl.model.errors import DatabaseUnavailable, EtlError, ObjectStoreUnavailable, RunAlreadyActive
 from etl.model.values import RunState, Trigger
 from etl.runtime.pools import map_in_threads

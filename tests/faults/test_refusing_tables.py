@@ -18,7 +18,7 @@ from sqlalchemy import Engine, make_url, text
 
 from api import create_app
 from etl.cli.status import status
-from etl.db import engine as engines
+from etl.db import locks
 from etl.model.dataset import USERS, Dataset, Field
 from etl.model.errors import DatasetsFailed, ObjectStoreUnavailable
 from etl.model.values import RunReport, RunState, Trigger
@@ -482,7 +482,7 @@ def test_locked_table_is_named_with_the_process_that_locks_it(
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(engines, "LOCK_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT_SECONDS", 0.1)
     change(bucket)
     with locking(database.engine, mode) as process:
         failed = fail(several, rf"Table orders .* by process {process} \(their report\)")
@@ -499,7 +499,7 @@ def test_locked_table_delays_no_output_of_others(
         def put_stream(self, *_: object) -> None:
             raise ObjectStoreUnavailable("The store went down.")
 
-    monkeypatch.setattr(engines, "LOCK_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT_SECONDS", 0.1)
     change(bucket)
     settings = database.settings.model_copy(update={"publish_interval": timedelta(0)})
     DataManager(settings, store=GoesDown(settings), datasets=DATASETS).run(Trigger.CLI)

@@ -18,7 +18,8 @@ from sqlalchemy import Engine, text
 
 from etl.db import runs
 from etl.db.active_runs import cancel
-from etl.db.engine import connect, connect_unpooled, run_lock
+from etl.db.engine import connect, connect_unpooled
+from etl.db.locks import run_lock
 from etl.local.ports import LOOPBACK, any_free_port
 from etl.model.values import RunState, Trigger
 from etl.settings import Settings

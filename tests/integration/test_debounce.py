@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from etl.db import events
-from etl.db.engine import connect_unpooled, run_lock
+from etl.db.engine import connect_unpooled
+from etl.db.locks import run_lock
 from etl.runtime.service import StopEvent
 from etl.services.scheduler import BURST, MAX_DEBOUNCE_WINDOWS, Scheduler
 from etl.settings import Settings

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from etl.db import events
-from etl.db.engine import connect_unpooled, run_lock
+from etl.db.engine import connect_unpooled
+from etl.db.locks import run_lock
 from etl.model.dataset import USERS
 from etl.model.errors import (
     DatasetsFailed,

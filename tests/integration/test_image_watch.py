@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Engine, text
 
-from etl.db.engine import connect_unpooled, image_lock
+from etl.db.engine import connect_unpooled
+from etl.db.locks import image_lock
 from etl.images.indexer import ThumbnailIndexer
 from etl.model.errors import ObjectStoreUnavailable
 from etl.model.values import SourceFile, SourceObject, Trigger

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, suppress
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 
-from etl.db.engine import connect_keeping_one, connect_unpooled, image_lock, run_lock
+from etl.db.engine import connect_keeping_one, connect_unpooled
+from etl.db.locks import image_lock, run_lock
 from etl.model.errors import NewerSchema, OlderSchema
 from etl.settings import Settings
 

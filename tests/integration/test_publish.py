@@ -13,7 +13,8 @@ from sqlalchemy import Engine, text
 
 from etl.cli import render
 from etl.cli.main import commands
-from etl.db.engine import connect_unpooled, run_lock
+from etl.db.engine import connect_unpooled
+from etl.db.locks import run_lock
 from etl.model.dataset import USERS
 from etl.model.errors import RunAlreadyActive
 from etl.model.values import Trigger

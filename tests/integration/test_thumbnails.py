@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine, text
 
-from etl.db.engine import connect_unpooled, image_lock
+from etl.db.engine import connect_unpooled
+from etl.db.locks import image_lock
 from etl.db.problems import open_problems
 from etl.db.revisions import Resource, current
 from etl.images.indexer import IndexReport, ThumbnailIndexer

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from etl.db import upgrade
-from etl.db.engine import check_migrated, connect, connect_unpooled, migrate, run_lock
+from etl.db.engine import check_migrated, connect, connect_unpooled, migrate
+from etl.db.locks import run_lock
 from etl.db.migrations import live_rows
 from etl.db.names import Lock, lock_key
 from etl.db.schema import Found, Schemas, newest
