@@ -14,11 +14,10 @@ from etl.db.engine import (
     connect,
     connect_unpooled,
     driver,
-    image_lock,
     listen,
     migrate,
-    run_lock,
 )
+from etl.db.locks import image_lock, run_lock
 from etl.db.names import Lock, NotifyChannel, channel_name, lock_key
 from etl.db.runs import request_run
 from etl.model.errors import RunAlreadyActive
