@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 from click.testing import Result
@@ -16,6 +15,7 @@ from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.storage.folder import File, files_of
+from etl.storage.objects import Objects, Upload
 from etl.storage.seed import SAMPLE, remove_sample, sample_files, seed
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket
@@ -69,33 +69,32 @@ def test_smallest_key_of_a_user_wins_however_fast_the_upload(
     assert len(bucket.keys()) == 240
 
 
-@contextmanager
-def meanwhile(work: Callable[[], object]) -> Iterator[None]:
-    """Repeat the work in a thread for the duration of the block; it ran once before the block."""
-    begun, stopping = Event(), Event()
+def before_each_upload(
+    monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[], object]
+) -> None:
+    """Change the file when its size is already announced and its content is not yet read."""
+    put = Objects.put
 
-    def repeat() -> None:
-        while not stopping.is_set():
-            work()
-            begun.set()
+    def changed_put(objects: Objects, bucket: str, key: str, upload: Upload) -> str:
+        if key.endswith(name):
+            change()
+        return put(objects, bucket, key, upload)
 
-    thread = Thread(target=repeat)
-    thread.start()
-    try:
-        assert begun.wait(30)
-        yield
-    finally:
-        stopping.set()
-        thread.join()
+    monkeypatch.setattr(Objects, "put", changed_put)
 
 
 def test_file_that_keeps_growing_is_named_and_stops_no_other(
-    store: ObjectStore, settings: Settings, bucket: TestBucket, tmp_path: Path
+    store: ObjectStore,
+    settings: Settings,
+    bucket: TestBucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     growing, steady = tmp_path / "growing.csv", tmp_path / "steady.csv"
     steady.write_text(HEADER)
-    growing.write_bytes(bytes(30_000_000))  # long enough that it grows during the upload
-    with growing.open("ab", buffering=0) as end, meanwhile(lambda: end.write(b"x")):
+    growing.write_bytes(bytes(1000))
+    with growing.open("ab", buffering=0) as end, monkeypatch.context() as patch:
+        before_each_upload(patch, growing.name, lambda: end.write(b"x"))
         done = seed(store, settings, files_of([tmp_path]).files)
     assert done.count == 1
     assert [(Path(one.name), one.reason) for one in done.failed] == [
@@ -106,15 +105,27 @@ def test_file_that_keeps_growing_is_named_and_stops_no_other(
     assert bucket.get("growing.csv") == growing.read_bytes()
 
 
-def test_file_that_keeps_shrinking_is_named(store: ObjectStore, settings: Settings, tmp_path: Path):
-    file = tmp_path / "shrinking.csv"
-    file.write_bytes(bytes(30_000_000))
-    sizes = iter(range(30_000_000, 0, -1))
-    with meanwhile(lambda: os.truncate(file, next(sizes))):
-        done = seed(store, settings, files_of([file]).files)
+def test_files_that_keep_shrinking_are_named_and_not_stored(
+    store: ObjectStore,
+    settings: Settings,
+    bucket: TestBucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    for name, size in {"in-one-request.csv": 1000, "in-parts.csv": 30_000_000}.items():
+        file = tmp_path / name
+        file.write_bytes(bytes(size))
+        sizes = iter(range(size - 1, 0, -1))
+        before_each_upload(monkeypatch, name, partial(shrink, file, sizes))
+    done = seed(store, settings, files_of([tmp_path]).files)
     assert [one.reason for one in done.failed] == [
         "it changed during the upload: upload it again when it is complete"
-    ]
+    ] * 2
+    assert bucket.keys() == []
+
+
+def shrink(file: Path, sizes: Iterator[int]) -> None:
+    os.truncate(file, next(sizes))
 
 
 def test_replacement_of_a_file_is_not_followed(
