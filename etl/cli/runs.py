@@ -26,8 +26,8 @@ from etl.model.dataset import USERS
 from etl.model.errors import ConfigurationError, DatasetsFailed
 from etl.model.values import RunState, Trigger
 from etl.settings import read_settings
+from etl.settings.addresses import parse_dask_address
 from etl.settings.declared import file_datasets
-from etl.settings.values import parse_dask_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,8 +1,7 @@
-"""All settings: their types, defaults and checks, and the values derived from them."""
+"""All settings with their defaults, what two of them say of each other, and derived values."""
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -10,28 +9,34 @@ from typing import Literal
 from pydantic import ByteSize, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from etl.model.bucket_names import BUCKET_NAMES, is_bucket_name
 from etl.model.roles import Entry, parse_entries
-from etl.settings.queues import QueueUrl, TopicArns, VisibilityTimeout  # noqa: TC001 - of fields
+from etl.settings.access import BucketRights, Keys, Origins, RateLimit, Tokens
+from etl.settings.addresses import (
+    BucketName,
+    CollectorUrl,
+    DaskAddress,
+    Endpoint,
+    SchemaName,
+    SecretUrl,
+    Url,
+)
+from etl.settings.queues import QueueUrl, TopicArns, VisibilityTimeout
 from etl.settings.values import (
     Addressing,
-    DaskAddress,
+    DebounceWindow,
     Duration,
     Encryption,
+    Interval,
     Options,
     Retention,
-    SecretUrl,
     SecurityProtocol,
     SigningKey,
     Sizes,
-    Url,
+    Timeout,
     listed,
 )
 
-_PORTS = 1 << 16
-_TOKEN_LENGTH = 16
 DATASETS_FILE = Path("datasets.toml")
-_ORIGIN = r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?"
 
 
 class Settings(BaseSettings):
@@ -45,14 +50,14 @@ class Settings(BaseSettings):
         env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    s3_endpoint: str | None = Field(
+    s3_endpoint: Endpoint | None = Field(
         default=None, description="URL of the S3 endpoint; empty: embedded"
     )
     s3_access_key: str | None = Field(default=None, description="access key of the object store")
     s3_secret_key: SecretStr | None = Field(
         default=None, description="secret key of the object store"
     )
-    s3_public_endpoint: str | None = Field(
+    s3_public_endpoint: Endpoint | None = Field(
         default=None, description="URL of the S3 endpoint for clients; empty: S3_ENDPOINT"
     )
     s3_region: str = Field(default="us-east-1", description="region for signing requests")
@@ -68,22 +73,30 @@ class Settings(BaseSettings):
     s3_requester_pays: bool = Field(
         default=False, description="whether to pay for requests to others' buckets"
     )
-    source_bucket: str = Field(default="src-data", description="bucket with user CSVs and images")
-    processed_bucket: str = Field(default="processed-data", description="bucket for output.csv")
-    thumbnail_bucket: str = Field(default="thumbnails", description="bucket for thumbnails")
-    document_bucket: str = Field(default="analytics-data", description="bucket for JSON documents")
+    source_bucket: BucketName = Field(
+        default="src-data", description="bucket with user CSVs and images"
+    )
+    processed_bucket: BucketName = Field(
+        default="processed-data", description="bucket for output.csv"
+    )
+    thumbnail_bucket: BucketName = Field(default="thumbnails", description="bucket for thumbnails")
+    document_bucket: BucketName = Field(
+        default="analytics-data", description="bucket for JSON documents"
+    )
     database_url: SecretStr | None = Field(
         default=None, description="postgresql://user:password@host:port/name; empty: embedded"
     )
     datasets_file: Path | None = Field(
         default=None, description="file that declares datasets; empty: datasets.toml, if it exists"
     )
-    database_schema: str = Field(default="public", description="schema of the data tables")
-    state_schema: str = Field(default="bucketline", description="schema of Bucketline's own tables")
-    etl_interval: Duration = Field(
+    database_schema: SchemaName = Field(default="public", description="schema of the data tables")
+    state_schema: SchemaName = Field(
+        default="bucketline", description="schema of Bucketline's own tables"
+    )
+    etl_interval: Interval = Field(
         default=timedelta(minutes=25), description="time between scheduled runs"
     )
-    event_gather: Duration = Field(
+    event_gather: DebounceWindow = Field(
         default=timedelta(milliseconds=100), description="debounce window for events"
     )
     event_listen: bool = Field(
@@ -92,7 +105,7 @@ class Settings(BaseSettings):
     event_arns: str = Field(
         default="", description="notification targets to subscribe, comma-separated"
     )
-    webhook_token: SecretStr | None = Field(
+    webhook_token: Tokens | None = Field(
         default=None, description="token that POST /minio-event requires; several comma-separated"
     )
     sns_topic_arns: TopicArns = Field(
@@ -149,7 +162,7 @@ class Settings(BaseSettings):
     image_max_pixels: int = Field(
         default=50_000_000, ge=1, le=500_000_000, description="larger images are not decoded"
     )
-    image_timeout: Duration = Field(
+    image_timeout: Timeout = Field(
         default=timedelta(seconds=10), description="maximum time to decode one image"
     )
     image_memory_mb: int = Field(
@@ -161,20 +174,20 @@ class Settings(BaseSettings):
     api_port: int = Field(
         default=5000, ge=1, le=65535, description="port of the API; if not set, the next free one"
     )
-    api_keys: SecretStr | None = Field(
+    api_keys: Keys | None = Field(
         default=None, description="API keys: name:role:sha256, comma-separated"
     )
     api_keys_file: Path | None = Field(
         default=None, description="file with more keys, one per line; empty: LOCAL_DIR/api-keys"
     )
     api_open: bool = Field(default=False, description="without keys, serve other machines too")
-    api_rate_limit: str | None = Field(
+    api_rate_limit: RateLimit | None = Field(
         default=None, description="requests per key, such as 600/m; empty: no limit"
     )
-    cors_origins: str | None = Field(
+    cors_origins: Origins | None = Field(
         default=None, description="origins whose pages may use the API, comma-separated"
     )
-    object_buckets: str | None = Field(
+    object_buckets: BucketRights | None = Field(
         default=None, description="buckets /objects may use, with rights, as src-data:rw,other:r"
     )
     object_max_size: ByteSize = Field(
@@ -187,7 +200,7 @@ class Settings(BaseSettings):
         default=ByteSize(50_000_000),
         description="largest file that POST /check reads, such as 50MB",
     )
-    check_timeout: Duration = Field(
+    check_timeout: Timeout = Field(
         default=timedelta(minutes=1), description="maximum time of POST /check for one file"
     )
     public_url: Url | None = Field(
@@ -199,13 +212,13 @@ class Settings(BaseSettings):
     alert_secret: SigningKey | None = Field(
         default=None, description="key of the signature of alerts; empty: not signed"
     )
-    alert_late_after: Duration | None = Field(
+    alert_late_after: Interval | None = Field(
         default=None,
         description="time after which a full run or a change is late; empty: 3 * ETL_INTERVAL",
     )
     local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")
     log_format: Literal["console", "json"] = Field(default="console", description="console or json")
-    otel_exporter_otlp_endpoint: str | None = Field(
+    otel_exporter_otlp_endpoint: CollectorUrl | None = Field(
         default=None, description="URL that traces are sent to by OTLP over HTTP; empty: none are"
     )
     kafka_bootstrap_servers: str | None = Field(
@@ -244,35 +257,11 @@ class Settings(BaseSettings):
         description="time after which SQS delivers a message again that was not stored",
     )
 
-    @field_validator("otel_exporter_otlp_endpoint")
-    @classmethod
-    def _collector_is_a_url(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", value):
-            raise ValueError("write a URL such as http://127.0.0.1:4318")
-        return value
-
-    @field_validator("s3_endpoint", "s3_public_endpoint")
-    @classmethod
-    def _endpoint_is_a_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        match = re.fullmatch(r"https?://[^/?#@\s:\[\]]+(?::(\d{1,5}))?/?", value)
-        if match is None or not 0 < int(match[1] or 1) < _PORTS:
-            raise ValueError("write only scheme, host and port, such as http://127.0.0.1:9000")
-        return value.rstrip("/")
-
     @field_validator("s3_sse_kms_key_id")
     @classmethod
     def _key_has_its_encryption(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and not str(info.data.get("s3_sse")).startswith("aws:kms"):
             raise ValueError("it needs S3_SSE=aws:kms or aws:kms:dsse")
-        return value
-
-    @field_validator("source_bucket", "processed_bucket", "thumbnail_bucket", "document_bucket")
-    @classmethod
-    def _bucket_name_is_valid(cls, value: str) -> str:
-        if not is_bucket_name(value):
-            raise ValueError(f"write {BUCKET_NAMES}")
         return value
 
     @field_validator("processed_bucket", "thumbnail_bucket", "document_bucket")
@@ -283,15 +272,10 @@ class Settings(BaseSettings):
                 raise ValueError(f"must not be the same bucket as {other.upper()}")
         return value
 
-    @field_validator("database_schema", "state_schema")
+    @field_validator("state_schema")
     @classmethod
-    def _schema_name_is_valid(cls, value: str, info: ValidationInfo) -> str:
-        if not re.fullmatch(r"(?!pg_|information_schema$)[A-Za-z_][A-Za-z0-9_-]{0,62}", value):
-            raise ValueError(
-                "write a letter or _ and then up to 62 letters, digits, - and _; PostgreSQL"
-                " reserves pg_ and information_schema"
-            )
-        if info.field_name == "state_schema" and value == info.data.get("database_schema"):
+    def _schemas_differ(cls, value: str, info: ValidationInfo) -> str:
+        if value == info.data.get("database_schema"):
             raise ValueError("must not be the same schema as DATABASE_SCHEMA")
         return value
 
@@ -300,67 +284,6 @@ class Settings(BaseSettings):
     def _topics_differ(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and value == info.data.get("kafka_topic"):
             raise ValueError("must not be KAFKA_TOPIC: messages sent would be consumed again")
-        return value
-
-    @field_validator("webhook_token")
-    @classmethod
-    def _tokens_are_long(cls, value: SecretStr | None) -> SecretStr | None:
-        lengths = map(len, listed(value.get_secret_value())) if value else [_TOKEN_LENGTH]
-        if min(lengths, default=0) < _TOKEN_LENGTH:
-            raise ValueError(f"each token must have {_TOKEN_LENGTH} characters or more")
-        return value
-
-    @field_validator("event_gather")
-    @classmethod
-    def _debounce_window_is_short(cls, value: timedelta) -> timedelta:
-        if value > timedelta(minutes=1):
-            raise ValueError("the maximum is 1m")
-        return value
-
-    @field_validator("image_timeout", "check_timeout")
-    @classmethod
-    def _timeout_is_in_range(cls, value: timedelta) -> timedelta:
-        if not timedelta(seconds=0.1) <= value <= timedelta(minutes=10):
-            raise ValueError("write a time from 100ms to 10m")
-        return value
-
-    @field_validator("etl_interval", "alert_late_after")
-    @classmethod
-    def _interval_is_positive(cls, value: timedelta | None) -> timedelta | None:
-        if value is not None and value < timedelta(seconds=1):
-            raise ValueError("the minimum is 1s")
-        return value
-
-    @field_validator("api_keys")
-    @classmethod
-    def _keys_are_entries(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            parse_entries(value.get_secret_value())
-        return value
-
-    @field_validator("api_rate_limit")
-    @classmethod
-    def _rate_is_a_number_and_a_unit(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[1-9][0-9]{0,8}/[smhd]", value):
-            raise ValueError("write a number and s, m, h or d, such as 600/m")
-        return value
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _origins_are_exact(cls, value: str | None) -> str | None:
-        for origin in () if value is None else value.split(","):
-            if not re.fullmatch(_ORIGIN, origin.strip()):
-                raise ValueError(
-                    "write scheme, host and port of each, such as https://app.example.com"
-                )
-        return value
-
-    @field_validator("object_buckets")
-    @classmethod
-    def _object_buckets_have_rights(cls, value: str | None) -> str | None:
-        for entry in value.split(",") if value else ():
-            if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]:(r|rw)", entry.strip()):
-                raise ValueError("write bucket:r or bucket:rw, comma-separated")
         return value
 
     @property

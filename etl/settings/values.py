@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
@@ -55,14 +54,27 @@ def size_text(count: int) -> str:
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
-def parse_dask_address(text: str) -> str:
-    """`tcp://host:port` or `local`, as it is."""
-    if not re.fullmatch(r"local|(tcp|tls)://[^/?#@\s]+:[1-9]\d{0,4}", text):
-        raise ValueError("write an address such as tcp://127.0.0.1:8786, or local")
-    return text
+def _is_an_interval(value: timedelta) -> timedelta:
+    if value < timedelta(seconds=1):
+        raise ValueError("the minimum is 1s")
+    return value
 
 
-DaskAddress = Annotated[str, AfterValidator(parse_dask_address)]
+def _is_a_timeout(value: timedelta) -> timedelta:
+    if not timedelta(seconds=0.1) <= value <= timedelta(minutes=10):
+        raise ValueError("write a time from 100ms to 10m")
+    return value
+
+
+def _is_a_debounce_window(value: timedelta) -> timedelta:
+    if value > timedelta(minutes=1):
+        raise ValueError("the maximum is 1m")
+    return value
+
+
+Interval = Annotated[Duration, AfterValidator(_is_an_interval)]
+Timeout = Annotated[Duration, AfterValidator(_is_a_timeout)]
+DebounceWindow = Annotated[Duration, AfterValidator(_is_a_debounce_window)]
 
 SHORTEST_RETENTION = timedelta(hours=1)
 FOREVER = "forever"
@@ -148,37 +160,12 @@ Options = Annotated[dict[str, str], NoDecode, BeforeValidator(parse_options)]
 Sizes = Annotated[tuple[int, ...], NoDecode, BeforeValidator(parse_sizes)]
 
 
-def _check_url(text: str) -> None:
-    hint = "write http:// or https://, a host and a path, without user and password"
-    if not re.fullmatch(r"https?://[!-~]+", text) or re.search(r"[\"<>\\^`{|}]", text):
-        raise ValueError(hint)
-    try:
-        parts = urlsplit(text)
-        is_valid = bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
-    except ValueError as error:  # of the port
-        raise ValueError(hint) from error
-    if not is_valid:
-        raise ValueError(hint)
-
-
-def _url(text: str) -> str:
-    _check_url(text)
-    return text
-
-
-def _secret_url(secret: SecretStr) -> SecretStr:
-    _check_url(secret.get_secret_value())
-    return secret
-
-
 def _long(secret: SecretStr) -> SecretStr:
     if len(secret.get_secret_value()) < SHORTEST_KEY:
         raise ValueError(f"it must have {SHORTEST_KEY} characters or more")
     return secret
 
 
-Url = Annotated[str, AfterValidator(_url)]
-SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url)]
 SigningKey = Annotated[SecretStr, AfterValidator(_long)]
 
 
