@@ -175,10 +175,10 @@ def show_progress() -> Response:
 @bp.post("/run")
 @needs(Role.WRITER)
 def request_run() -> Response:
-    """Request a run, and show its progress."""
+    """Request a run, and show its progress, or the page that the form names."""
     with services().database() as connection:
         run_id = request_a_run(connection, Trigger.REQUEST)
-    return forms.see(url_for("ui.overview.show_overview", run=run_id))
+    return forms.back(url_for("ui.overview.show_overview", run=run_id))
 
 
 @bp.post("/sample")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CHECK_PROBLEMS = 50  # shown of a file that is not uploaded yet
 WATCH_SECONDS = 60  # after an upload
+PATIENT_SECONDS = 5  # then a run is offered: the store may not announce its changes
 
 bp = APIBlueprint("uploads", __name__, enable_openapi=False)
 
@@ -165,13 +166,16 @@ def arrival(bucket: str, key: str, until: int) -> dict[str, Any]:
             else queries.RowSample()
         )
     shown = shown_state(state, bucket, key, info, known)
+    left = until - now().timestamp()
     return {
         "bucket": bucket,
         "key": key,
         "until": until,
+        "again": _watched(bucket, key),
         "state": shown,
         "known": known,
         "is_read": is_read,
-        "is_over": is_read or shown is None or now().timestamp() > until,
+        "is_late": not is_read and left < WATCH_SECONDS - PATIENT_SECONDS,
+        "is_over": is_read or shown is None or left < 0,
         "sample": sample,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +13,7 @@ import pytest
 from api import create_app
 from api.ui import source_lines
 from api.ui.objects import PAGE_ENTRIES
+from api.ui.uploads import PATIENT_SECONDS
 from etl.model.dataset import USERS
 from etl.model.values import Trigger
 from etl.sync.manager import DataManager
@@ -248,6 +249,24 @@ def test_without_a_script_a_form_checks_and_uploads(
     assert not [url for url in arrived.loaded if "/ui/arrival/" in url]
     over = visit(client, f"{address}/crm/bad.csv?until=1")
     assert not [url for url in over.loaded if "/ui/arrival/" in url]
+
+
+def test_an_upload_that_no_run_reads_offers_one_and_comes_back_to_its_page(
+    client: FlaskClient, manager: DataManager, address: str
+):
+    page = urlsplit(upload(client, address, FAULTY, "bad.csv").headers["Location"])
+    fresh = visit(client, f"{page.path}?{page.query}")
+    assert not [form for form in fresh.forms if form.action.endswith("/ui/run")]
+    until = int(parse_qs(page.query)["until"][0])
+    for late in (until - PATIENT_SECONDS - 1, 1):
+        seen = visit(client, f"{page.path}?until={late}")
+        response = send(client, seen, "/ui/run")
+        back = urlsplit(response.headers["Location"])
+        assert back.path == page.path
+        assert int(parse_qs(back.query)["until"][0]) >= until
+    manager.run(Trigger.REQUEST)
+    read = visit(client, f"{page.path}?until=1")
+    assert not [form for form in read.forms if form.action.endswith("/ui/run")]
 
 
 def test_a_script_uploads_the_body_with_the_token(
