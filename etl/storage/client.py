@@ -24,8 +24,8 @@ from etl.storage.bulk import BulkStores
 from etl.storage.bulk_lister import BulkLister
 from etl.storage.endpoint import Endpoint
 from etl.storage.exact_lister import ExactLister
-from etl.storage.listing import FIRST_PAGE_SIZES, BucketListing
-from etl.storage.order_trial import lists_in_byte_order
+from etl.storage.listing import FIRST_PAGE_SIZES, BucketListing, KeyRanges
+from etl.storage.order_trial import order_of
 from etl.storage.pace import Pace
 from etl.storage.put import SignedPut
 from etl.storage.store_errors import StoreErrors
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from etl.model.values import ListingEntry
     from etl.settings import Settings
     from etl.storage.listing import ListingPage
+    from etl.storage.order import ListingOrder
 
 CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 30
@@ -163,28 +164,27 @@ class ObjectStore:
         unless LIST_CONCURRENCY is not set and that turns out to be slower. `is_used` tells empty
         data and image objects from folder markers.
         """
-        points = list(split_points)
-        at_once = self.ranges_at_once(bucket) if points else 1
-        return self._listing.pages(
-            bucket,
-            points if at_once > 1 else (),
-            at_once,
-            is_used,
-            may_give_up_ranges=not self._list_concurrency,
-        )
+        return self._listing.pages(bucket, self._ranges(bucket, list(split_points)), is_used)
+
+    def _ranges(self, bucket: str, split_points: list[str]) -> KeyRanges:
+        at_once = self.ranges_at_once(bucket) if split_points else 1
+        if at_once == 1 or self._order is None:
+            return KeyRanges()
+        may_be_given_up = not self._list_concurrency
+        return KeyRanges(split_points, at_once, self._order, may_be_given_up=may_be_given_up)
 
     def ranges_at_once(self, bucket: str) -> int:
         """How many key ranges of a bucket are listed concurrently; the first call asks the store.
 
-        LIST_CONCURRENCY, or several if the store is far away; 1 if the store does not list in byte
-        order, because it would not be noticed that a range lacks keys.
+        LIST_CONCURRENCY, or several if the store is far away; 1 if the order of its listings is
+        unknown, because it would not be noticed that a range lacks keys.
         """
         at_once = self._list_concurrency or self._ranges_by_distance(bucket)
-        return at_once if at_once == 1 or self._is_in_byte_order else 1
+        return at_once if at_once == 1 or self._order else 1
 
     @cached_property
-    def _is_in_byte_order(self) -> bool:
-        return lists_in_byte_order(self._minio, self.translating, self._own_bucket)
+    def _order(self) -> ListingOrder | None:
+        return order_of(self._minio, self.translating, self._own_bucket)
 
     def _ranges_by_distance(self, bucket: str) -> int:
         if not self.pace.is_known:

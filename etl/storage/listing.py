@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,10 @@ from etl.model.keys import is_csv_or_image, without_ignored
 from etl.runtime.pools import flat_map_ahead
 from etl.storage.bulk_lister import PLAIN_KEY, are_trusted
 from etl.storage.exact_lister import PAGE_OBJECTS
-from etl.storage.order import check_order
+from etl.storage.order import ListingOrder, check_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from etl.model.keys import IsUsed
     from etl.model.values import ListingEntry
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # Neither 1 nor 1,000: other clients stop there when they check for any object, or read one page.
 FIRST_PAGE_SIZES = range(2, PAGE_OBJECTS)
 RANGE_OBJECTS = 10_000  # between two split points
+LONGEST_POINT = 1000  # bytes; stores take keys of 1,024
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,52 @@ class ListingPage:
 
     rows: list[ListingEntry]
     ignored: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRanges:
+    """The key ranges to list, of which `at_once` are listed concurrently.
+
+    `split_points` are keys that divide the bucket; they need not exist. If ranges
+    `may_be_given_up`, only the first is listed separately if it takes longer than the first page:
+    gateways of file systems read a whole folder before the first page of every range.
+    """
+
+    split_points: Sequence[str] = ()
+    at_once: int = 1
+    order: ListingOrder = ListingOrder.BYTES
+    may_be_given_up: bool = False
+
+    def points_after(self, start: str | None) -> list[str]:
+        """The split points after a key, in the order of the store."""
+        place = self.order.place
+        points = [self._point(key) for key in self.split_points if PLAIN_KEY.fullmatch(key)]
+        after = [key for key in points if start is None or place(key) > place(start)]
+        return sorted(after, key=place)
+
+    def _point(self, key: str) -> str:
+        """The key, or one near it that is no folder: after those, SeaweedFS omits their objects."""
+        if self.order is ListingOrder.BYTES:
+            return key
+        return key[:LONGEST_POINT] + secrets.token_hex(8)
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyRange:
+    """The keys after `after`, up to and including `through`; None is the bucket's end."""
+
+    after: str | None
+    through: str | None
+    order: ListingOrder = ListingOrder.BYTES
+
+    @property
+    def least(self) -> str | None:
+        """A key that is less than those of the range in bytes; None if there may be none."""
+        return self.after if self.order is ListingOrder.BYTES else None
+
+    def has(self, key: str) -> bool:
+        """Whether a key after `after` is not after `through`."""
+        return self.through is None or self.order.place(key) <= self.order.place(self.through)
 
 
 class BucketListing:
@@ -66,25 +113,14 @@ class BucketListing:
         self._clock = clock
 
     def pages(
-        self,
-        bucket: str,
-        split_points: Iterable[str] = (),
-        at_once: int = 1,
-        is_used: IsUsed = is_csv_or_image,
-        *,
-        may_give_up_ranges: bool = False,
+        self, bucket: str, ranges: KeyRanges = KeyRanges(), is_used: IsUsed = is_csv_or_image
     ) -> Iterator[ListingPage]:
         """The whole bucket, in the order the store lists: UTF-8 bytes of the key.
 
         The bulk lister reads on after the first page. The exact lister takes over at the first
         page that the bulk lister fails on or may have misspelled; an outage fails there too.
-        The next page is listed while the caller processes one.
-
-        `split_points` are keys in that order, which need not exist. They divide the bucket into
-        key ranges, of which `at_once` are listed concurrently. `is_used` tells empty data and
-        image objects from folder markers. With `may_give_up_ranges`, only the first range is
-        listed separately if ranges take longer: gateways of file systems read a whole folder
-        before the first page of every range.
+        The next page is listed while the caller processes one. `is_used` tells empty data and
+        image objects from folder markers.
         """
         begun = self._clock()
         head = self._head(bucket)
@@ -92,18 +128,23 @@ class BucketListing:
         if head:
             yield _page(head, is_used)
         elif self._exact.has_leading_slash(bucket):
-            yield from self._exact_pages(bucket, None, None, is_used)
+            yield from self._exact_pages(bucket, _KeyRange(None, None), is_used)
             return
         start = head[-1][0] if head else None
-        inner = [key for key in split_points if PLAIN_KEY.fullmatch(key) and key > (start or "")]
-        if inner and may_give_up_ranges:
-            begun, first_range = self._clock(), (start, inner[0])
-            first_pages = list(self._key_range(bucket, *first_range, is_used))
+        inner = ranges.points_after(start)
+        if inner and ranges.may_be_given_up:
+            begun, first = self._clock(), _KeyRange(start, inner[0], ranges.order)
+            first_pages = list(self._range_pages(bucket, first, is_used))
             start, *inner = inner if self._clock() - begun >= head_seconds else inner[:1]
             yield from first_pages
-        ranges = pairwise([start, *inner, None])
+        # A range is one page: no more of it is listed before the caller asks for it.
+        page_objects = RANGE_OBJECTS + PAGE_OBJECTS if inner else PAGE_OBJECTS
         yield from flat_map_ahead(
-            lambda ends: self._key_range(bucket, *ends, is_used), ranges, at_once
+            lambda ends: self._range_pages(
+                bucket, _KeyRange(*ends, ranges.order), is_used, page_objects
+            ),
+            pairwise([start, *inner, None]),
+            ranges.at_once,
         )
 
     def all_rows(self, bucket: str, after: str | None = None) -> Iterator[list[ListingEntry]]:
@@ -141,21 +182,18 @@ class BucketListing:
             return False
         return are_trusted(rows, last) and all(self._exists(bucket, row) for row in rows)
 
-    def _key_range(
-        self, bucket: str, after: str | None, through: str | None, is_used: IsUsed
+    def _range_pages(
+        self, bucket: str, keys: _KeyRange, is_used: IsUsed, page_objects: int = PAGE_OBJECTS
     ) -> Iterator[ListingPage]:
-        """The keys after `after`, up to and including `through`; None is the end of the bucket."""
-        # A range with an end is one page: no more of it is listed before the caller asks for it.
-        page_objects = PAGE_OBJECTS if through is None else RANGE_OBJECTS + PAGE_OBJECTS
-        last = after
+        last, least = keys.after, keys.least
         try:
-            for rows in self._bulk.pages(bucket, after, page_objects):
+            for rows in self._bulk.pages(bucket, keys.after, page_objects):
                 kept = without_ignored(rows, is_used)
                 if kept:
-                    if not are_trusted(kept, last):
+                    if not are_trusted(kept, least):
                         break
-                    last = kept[-1][0]
-                inside = rows if through is None else self._inside(bucket, rows, through)
+                    last = least = kept[-1][0]
+                inside = self._inside(bucket, rows, keys)
                 yield self._bulk_page(bucket, inside, is_used)
                 if len(inside) < len(rows):
                     return
@@ -163,16 +201,14 @@ class BucketListing:
                 return
         except (InvalidPathError, ObjectStoreUnavailable):
             pass
-        yield from self._exact_pages(bucket, last, through, is_used)
+        yield from self._exact_pages(bucket, replace(keys, after=last), is_used)
 
-    def _exact_pages(
-        self, bucket: str, after: str | None, through: str | None, is_used: IsUsed
-    ) -> Iterator[ListingPage]:
-        last = after
-        for rows in self._exact.pages(bucket, after):
-            check_order(rows, last)  # in any other order, keys of this range could follow its end
-            last = rows[-1][0]
-            inside = [row for row in rows if through is None or row[0] <= through]
+    def _exact_pages(self, bucket: str, keys: _KeyRange, is_used: IsUsed) -> Iterator[ListingPage]:
+        least = keys.least
+        for rows in self._exact.pages(bucket, keys.after):
+            check_order(rows, least)  # in any other order, keys of the range could follow its end
+            least = rows[-1][0]
+            inside = [row for row in rows if keys.has(row[0])]
             yield _page(inside, is_used)
             if len(inside) < len(rows):
                 return
@@ -181,15 +217,18 @@ class BucketListing:
         existing = [row for row in without_ignored(rows, is_used) if self._exists(bucket, row)]
         return ListingPage(existing, len(rows) - len(existing))
 
-    def _inside(self, bucket: str, rows: list[ListingEntry], through: str) -> list[ListingEntry]:
-        """The rows of a page up to and including `through`.
+    def _inside(self, bucket: str, rows: list[ListingEntry], keys: _KeyRange) -> list[ListingEntry]:
+        """The rows of a page that are in the range.
 
         The bulk lister drops the slash of a folder marker, so its key may sort too early.
         """
+        through = keys.through
+        if through is None:
+            return rows
         return [
             row
-            for row in takewhile(lambda row: row[0] <= through, rows)
-            if f"{row[0]}/" <= through or self._exists(bucket, row)
+            for row in takewhile(lambda row: keys.has(row[0]), rows)
+            if not through.startswith(row[0]) or keys.has(f"{row[0]}/") or self._exists(bucket, row)
         ]
 
     def _exists(self, bucket: str, row: ListingEntry) -> bool:

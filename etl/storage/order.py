@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from itertools import pairwise
 from operator import lt
 from typing import TYPE_CHECKING
@@ -12,6 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from etl.model.values import ListingEntry, SourceObject
+
+
+class ListingOrder(Enum):
+    """How a store compares keys; listings of buckets whose keys show the difference are refused."""
+
+    BYTES = "/"
+    FOLDERS = "\0"  # a folder is in the place of its name, as if a slash were the least character
+
+    def place(self, key: str) -> str:
+        """What to compare in place of the key."""
+        return key if self is ListingOrder.BYTES else key.replace("/", self.value)
 
 
 def in_order(objects: Iterable[SourceObject]) -> Iterator[SourceObject]:

@@ -1,4 +1,4 @@
-"""Try whether a store lists keys in byte order, with objects of our own that are removed again."""
+"""Try the order of a store's listings, with objects of our own that are removed again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from etl.model.errors import EtlError
 from etl.model.keys import OWN_FOLDER
+from etl.storage.order import ListingOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,26 +16,40 @@ if TYPE_CHECKING:
 
     from minio import Minio
 
-_NAMES = ("a-", "a/b")  # a store may list a folder in the place of its name, which is less
+_NAMES = {  # of objects, as the store may list them
+    ListingOrder.BYTES: ["a-", "a/b", "a/d", "a0"],
+    ListingOrder.FOLDERS: ["a/b", "a/d", "a-", "a0"],
+}
+_BETWEEN, _NEXT = "a/c", "a/d"  # a key that does not exist, and the one after it
 
 
-def lists_in_byte_order(
+def order_of(
     client: Minio, translating: Callable[[str, str], AbstractContextManager[None]], bucket: str
-) -> bool:
-    """Whether it does, as far as folders matter; False if no object can be put into the bucket."""
+) -> ListingOrder | None:
+    """The order, as far as folders matter; None if it is another, or nothing can be put there.
+
+    A listing from a key that does not exist is tried, too.
+    """
     folder = f"{OWN_FOLDER}/order-{uuid4().hex}/"  # other processes may try at the same time
-    keys = [f"{folder}{name}" for name in _NAMES]
+    names = _NAMES[ListingOrder.BYTES]
+
+    def listed(after: str) -> list[str]:
+        found = client.list_objects(bucket, folder, recursive=True, start_after=folder + after)
+        return [(one.object_name or "").removeprefix(folder) for one in found]
+
     try:
         with translating("try the order of a listing", bucket):
             if not client.bucket_exists(bucket):  # some stores would create it
-                return False
+                return None
             try:
-                for key in keys:
-                    client.put_object(bucket, key, io.BytesIO(b"x"), 1)
-                found = client.list_objects(bucket, prefix=folder, recursive=True)
-                return [one.object_name for one in found] == keys
+                for name in names:
+                    client.put_object(bucket, folder + name, io.BytesIO(b"x"), 1)
+                found = listed("")
+                order = next((one for one, order in _NAMES.items() if order == found), None)
+                following = found[found.index(_NEXT) :] if order else []
+                return order if order and listed(_BETWEEN) == following else None
             finally:
-                for key in keys:
-                    client.remove_object(bucket, key)
+                for name in names:
+                    client.remove_object(bucket, folder + name)
     except EtlError:
-        return False
+        return None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from minio.datatypes import Object
 from sqlalchemy import Engine, text
 
 from etl.model.errors import ConfigurationError, ListingOutOfOrder, ObjectStoreUnavailable
@@ -18,14 +20,18 @@ from etl.settings import Settings
 from etl.storage.bulk_lister import BulkLister
 from etl.storage.client import ObjectStore
 from etl.storage.exact_lister import ExactLister
-from etl.storage.listing import BucketListing
+from etl.storage.listing import BucketListing, KeyRanges
+from etl.storage.order import ListingOrder
+from etl.storage.order_trial import order_of
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket, minio_client
-from tests.stores import IN_BYTE_ORDER, IN_FOLDER_ORDER, STORES, name_of_store
+from tests.stores import IN_BYTE_ORDER, IN_FOLDER_ORDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from minio import Minio
 
     from etl.model.values import ListingEntry
 
@@ -244,7 +250,7 @@ def test_listing_in_several_key_ranges_gives_the_same_run(
 
 SEGMENTS = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"), min_size=1, max_size=6
-).filter(lambda text: text.strip(". ") != "" and not text.startswith("._"))
+).filter(lambda text: text.strip(". ") != "" and not text.startswith(("._", "~$")))
 
 
 @given(st.lists(SEGMENTS, min_size=1, max_size=5, unique=True))
@@ -271,15 +277,77 @@ def test_every_awkward_key_is_loaded(
 
 
 @pytest.mark.parametrize("list_concurrency", [1, 3])
-def test_ranges_are_listed_at_once_only_in_byte_order(
+def test_ranges_are_listed_at_once_and_trying_the_order_leaves_nothing(
     settings: Settings, bucket: TestBucket, list_concurrency: int
 ):
-    """A range would lack keys that the store lists elsewhere, without a sign of it."""
-    at_once = bulk_store_of(settings, list_concurrency=list_concurrency).ranges_at_once(bucket.name)
-    is_in_byte_order = IN_BYTE_ORDER in STORES[name_of_store()]
-    assert at_once == (list_concurrency if is_in_byte_order else 1)
+    store = bulk_store_of(settings, list_concurrency=list_concurrency)
+    assert store.ranges_at_once(bucket.name) == list_concurrency
     client = minio_client(settings)
     assert list(client.list_objects(settings.document_bucket, recursive=True)) == []
+
+
+class OddMinio:
+    """A client of a store with an order of its own."""
+
+    def __init__(self, place: Callable[[str], str]) -> None:
+        self._place, self._keys = place, set[str]()
+
+    def bucket_exists(self, bucket: str) -> bool:  # noqa: ARG002
+        return True
+
+    def put_object(self, bucket: str, key: str, *_: object) -> None:  # noqa: ARG002
+        self._keys.add(key)
+
+    def remove_object(self, bucket: str, key: str) -> None:  # noqa: ARG002
+        self._keys.remove(key)
+
+    def list_objects(
+        self, bucket: str, prefix: str, *, recursive: bool, start_after: str
+    ) -> Iterator[Object]:
+        assert recursive
+        after = self._place(start_after)
+        listed = sorted((key for key in self._keys if self._place(key) > after), key=self._place)
+        return (Object(bucket, key) for key in listed if key.startswith(prefix))
+
+
+@pytest.mark.parametrize(
+    ("place", "order"),
+    [
+        (str, ListingOrder.BYTES),
+        (lambda key: key.replace("/", "\0"), ListingOrder.FOLDERS),
+        (lambda key: key.replace("/", "z"), None),
+        (lambda key: key[::-1], None),
+    ],
+    ids=["by bytes", "a folder in the place of its name", "folders last", "from the end"],
+)
+def test_order_of_a_store_is_found_out(place: Callable[[str], str], order: ListingOrder | None):
+    assert order_of(cast("Minio", OddMinio(place)), lambda *_: nullcontext(), "bucket") is order
+
+
+FOLDERS_AND_KEYS = st.lists(st.sampled_from(["a", "a-", "a0", "b"]), min_size=1, max_size=3).map(
+    "/".join
+)
+
+
+@given(
+    st.lists(FOLDERS_AND_KEYS.map(lambda path: f"{path}.csv"), min_size=1, max_size=8, unique=True),
+    st.lists(FOLDERS_AND_KEYS, max_size=4, unique=True),
+)
+@hypothesis_settings(max_examples=30)
+def test_ranges_give_what_the_whole_listing_gives(
+    settings: Settings, bucket: TestBucket, keys: list[str], points: list[str]
+):
+    """Points may be folders, and keys in no rising order, which is found out at the latest then."""
+    bucket.clear()
+    for key in keys:
+        bucket.put(key, b"x")
+    store = bulk_store_of(settings, list_concurrency=3)
+    whole = [key for key, *_ in ExactLister(store.client, store.translating).entries(bucket.name)]
+    pages = store.list_pages(bucket.name, by_bytes(points))
+    try:
+        assert [row[0] for page in pages for row in page.rows] == whole
+    except ListingOutOfOrder:
+        assert whole != by_bytes(whole)
 
 
 def test_ranges_are_not_listed_at_once_if_the_order_cannot_be_tried(
@@ -321,7 +389,7 @@ def test_ranges_are_given_up_if_the_first_page_takes_longer_than_a_range(
     exact = ExactLister(store.client, store.translating)
     recorded = RecordedLister(exact)
     listing = BucketListing(exact, recorded, ONE_OBJECT, clock=lambda: next(times))
-    pages = listing.pages(bucket.name, keys[2::2], 3, may_give_up_ranges=True)
+    pages = listing.pages(bucket.name, KeyRanges(keys[2::2], 3, may_be_given_up=True))
     assert [row[0] for page in pages for row in page.rows] == keys
     assert sorted(map(str, recorded.starts)) == starts
 
