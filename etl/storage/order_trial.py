@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from etl.model.errors import EtlError
 from etl.model.keys import OWN_FOLDER
+from etl.runtime.pools import map_in_threads
 from etl.storage.order import ListingOrder
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ def order_of(
     folder = f"{OWN_FOLDER}/order-{uuid4().hex}/"  # other processes may try at the same time
     names = _NAMES[ListingOrder.BYTES]
 
+    def put(name: str) -> None:
+        client.put_object(bucket, folder + name, io.BytesIO(b"x"), 1)
+
+    def remove(name: str) -> None:
+        client.remove_object(bucket, folder + name)
+
     def listed(after: str) -> list[str]:
         found = client.list_objects(bucket, folder, recursive=True, start_after=folder + after)
         return [(one.object_name or "").removeprefix(folder) for one in found]
@@ -42,14 +49,12 @@ def order_of(
             if not client.bucket_exists(bucket):  # some stores would create it
                 return None
             try:
-                for name in names:
-                    client.put_object(bucket, folder + name, io.BytesIO(b"x"), 1)
+                map_in_threads(put, names, len(names))
                 found = listed("")
                 order = next((one for one, order in _NAMES.items() if order == found), None)
                 following = found[found.index(_NEXT) :] if order else []
                 return order if order and listed(_BETWEEN) == following else None
             finally:
-                for name in names:
-                    client.remove_object(bucket, folder + name)
+                map_in_threads(remove, names, len(names))
     except EtlError:
         return None
