@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator, SecretStr
 
 from etl.model.roles import parse_entries
-from etl.settings.values import listed
+from etl.settings.values import listed, matching
 
 _TOKEN_LENGTH = 16
-_RATE = re.compile(r"[1-9][0-9]{0,8}/[smhd]")
-_ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?")
-_BUCKET_RIGHTS = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]:(r|rw)")
+_ORIGIN = r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?"
+_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]:(r|rw)"
 
 
 def _are_long(tokens: SecretStr) -> SecretStr:
@@ -28,24 +26,14 @@ def _are_entries(keys: SecretStr) -> SecretStr:
     return keys
 
 
-def _is_a_rate(text: str) -> str:
-    if not _RATE.fullmatch(text):
-        raise ValueError("write a number and s, m, h or d, such as 600/m")
-    return text
-
-
-def _are_origins(text: str) -> str:
-    if not all(_ORIGIN.fullmatch(origin.strip()) for origin in text.split(",")):
-        raise ValueError("write scheme, host and port of each, such as https://app.example.com")
-    return text
-
-
-def _have_rights(text: str) -> str:
-    entries = text.split(",") if text else []
-    if not all(_BUCKET_RIGHTS.fullmatch(entry.strip()) for entry in entries):
-        raise ValueError("write bucket:r or bucket:rw, comma-separated")
-    return text
-
+_is_a_rate = matching(r"[1-9][0-9]{0,8}/[smhd]", "write a number and s, m, h or d, such as 600/m")
+_are_origins = matching(
+    rf"\s*{_ORIGIN}\s*(,\s*{_ORIGIN}\s*)*",
+    "write scheme, host and port of each, such as https://app.example.com",
+)
+_have_rights = matching(
+    rf"(\s*{_BUCKET}\s*(,\s*{_BUCKET}\s*)*)?", "write bucket:r or bucket:rw, comma-separated"
+)
 
 Tokens = Annotated[SecretStr, AfterValidator(_are_long)]
 Keys = Annotated[SecretStr, AfterValidator(_are_entries)]

@@ -9,12 +9,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, SecretStr
 
 from etl.model.bucket_names import BUCKET_NAMES, is_bucket_name
+from etl.settings.values import matching
 
 _PORTS = 1 << 16
 _ENDPOINT = re.compile(r"https?://[^/?#@\s:\[\]]+(?::(\d{1,5}))?/?")
-_COLLECTOR = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
-_DASK_ADDRESS = re.compile(r"local|(tcp|tls)://[^/?#@\s]+:[1-9]\d{0,4}")
-_SCHEMA = re.compile(r"(?!pg_|information_schema$)[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 
 def parse_endpoint(text: str) -> str:
@@ -25,31 +23,9 @@ def parse_endpoint(text: str) -> str:
     return text.rstrip("/")
 
 
-def parse_dask_address(text: str) -> str:
-    """`tcp://host:port` or `local`, as it is."""
-    if not _DASK_ADDRESS.fullmatch(text):
-        raise ValueError("write an address such as tcp://127.0.0.1:8786, or local")
-    return text
-
-
-def _is_a_collector(text: str) -> str:
-    if not _COLLECTOR.fullmatch(text):
-        raise ValueError("write a URL such as http://127.0.0.1:4318")
-    return text
-
-
 def _is_a_bucket(text: str) -> str:
     if not is_bucket_name(text):
         raise ValueError(f"write {BUCKET_NAMES}")
-    return text
-
-
-def _is_a_schema(text: str) -> str:
-    if not _SCHEMA.fullmatch(text):
-        raise ValueError(
-            "write a letter or _ and then up to 62 letters, digits, - and _; PostgreSQL"
-            " reserves pg_ and information_schema"
-        )
     return text
 
 
@@ -75,6 +51,19 @@ def _secret_url(secret: SecretStr) -> SecretStr:
     _check_url(secret.get_secret_value())
     return secret
 
+
+parse_dask_address = matching(
+    r"local|(tcp|tls)://[^/?#@\s]+:[1-9]\d{0,4}",
+    "write an address such as tcp://127.0.0.1:8786, or local",
+)
+_is_a_collector = matching(
+    r"https?://[^/?#@\s]+(/[^?#\s]*)?", "write a URL such as http://127.0.0.1:4318"
+)
+_is_a_schema = matching(
+    r"(?!pg_|information_schema$)[A-Za-z_][A-Za-z0-9_-]{0,62}",
+    "write a letter or _ and then up to 62 letters, digits, - and _; PostgreSQL"
+    " reserves pg_ and information_schema",
+)
 
 Endpoint = Annotated[str, AfterValidator(parse_endpoint)]
 CollectorUrl = Annotated[str, AfterValidator(_is_a_collector)]

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator
 
 from etl.model.arns import is_topic_arn
-from etl.settings.values import Duration, listed
+from etl.settings.values import Duration, listed, matching
 
-_QUEUE_URL = re.compile(r"https?://[^/?#@\s]+/[^?#\s]+")
 _SECOND, _TWELVE_HOURS = timedelta(seconds=1), timedelta(hours=12)  # the longest of SQS
-
-
-def _is_queue_url(value: str) -> str:
-    if not _QUEUE_URL.fullmatch(value):
-        raise ValueError(
-            "write the URL of a queue, such as"
-            " https://sqs.eu-central-1.amazonaws.com/123456789012/bucket-events"
-        )
-    return value
 
 
 def _is_in_whole_seconds(value: timedelta) -> timedelta:
@@ -35,6 +24,12 @@ def _are_topics(value: str) -> str:
         raise ValueError("write ARNs such as arn:aws:sns:eu-central-1:123456789012:bucket-events")
     return value
 
+
+_is_queue_url = matching(
+    r"https?://[^/?#@\s]+/[^?#\s]+",
+    "write the URL of a queue, such as"
+    " https://sqs.eu-central-1.amazonaws.com/123456789012/bucket-events",
+)
 
 QueueUrl = Annotated[str, AfterValidator(_is_queue_url)]
 VisibilityTimeout = Annotated[Duration, AfterValidator(_is_in_whole_seconds)]

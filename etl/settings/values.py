@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 from etl.model.dates import DAY_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LEAST_SIZE = 16  # pixels
 LARGEST_SIZE = 2048
@@ -18,6 +21,18 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": DAY_SECONDS}
 _PREFIXES = "KMGT"
 _LONGEST_SECONDS = 365 * DAY_SECONDS
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+
+
+def matching(pattern: str, hint: str) -> Callable[[str], str]:
+    """A check that returns a text unchanged if all of it matches, else raises ValueError(hint)."""
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise ValueError(hint)
+        return text
+
+    return check
 
 
 def parse_duration(text: object) -> object:
