@@ -117,11 +117,11 @@ _PAIRS = {
     "runs": (
         (
             "SELECT trigger, outcome, error <> '', sum(runs),"
-            " round(CAST(sum(seconds) AS numeric), 3), max(last_at) FROM run_total"
+            " round(CAST(sum(seconds) AS numeric), 6), max(last_at) FROM run_total"
             " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         ),
         (
-            f"SELECT trigger, outcome, state = 'failed', count(*), round(sum({_SECONDS}), 3),"
+            f"SELECT trigger, outcome, state = 'failed', count(*), round(sum({_SECONDS}), 6),"
             " max(finished_at) FROM run WHERE outcome IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         ),
     ),
@@ -131,12 +131,12 @@ _PAIRS = {
     ),
     "runs by half hour": (
         (
-            "SELECT half_hour, outcome, runs, round(CAST(slowest_seconds AS numeric), 3)"
+            "SELECT half_hour, outcome, runs, round(CAST(slowest_seconds AS numeric), 6)"
             " FROM run_half_hour ORDER BY 1, 2"
         ),
         (
             "SELECT to_timestamp(floor(extract(epoch FROM finished_at) / 1800) * 1800), outcome,"
-            f" count(*), round(max({_SECONDS}), 3)"
+            f" count(*), round(max({_SECONDS}), 6)"
             " FROM run WHERE outcome IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
         ),
     ),
@@ -148,10 +148,10 @@ _PAIRS = {
         "SELECT count(*) FROM run_half_hour",
     ),
     "steps": (
-        "SELECT step, runs, rows, round(CAST(seconds AS numeric), 3) FROM step_total ORDER BY 1",
+        "SELECT step, runs, rows, round(CAST(seconds AS numeric), 6) FROM step_total ORDER BY 1",
         (
             "SELECT step.key, count(*), coalesce(sum(CAST(step_rows->>step.key AS bigint)), 0),"
-            " round(sum(CAST(step.value AS numeric)), 3)"
+            " round(sum(CAST(step.value AS numeric)), 6)"
             " FROM run CROSS JOIN LATERAL jsonb_each_text(step_seconds) AS step"
             " GROUP BY step.key ORDER BY 1"
         ),
