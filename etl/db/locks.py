@@ -132,7 +132,10 @@ def _try_image_lock(connection: Connection, key: int) -> bool:
 
 
 def _wait_for(lock: Callable[[], bool], wait_seconds: float, refusal: RunRefused) -> None:
-    """Try to take a lock that is taken until the time is over."""
+    """Try to take a lock that is taken until the time is over.
+
+    It is tried again and again: a statement that waits for a lock looks like a silent server.
+    """
     deadline = time.monotonic() + wait_seconds
     while time.monotonic() < deadline:  # never when it is NaN
         time.sleep(POLL_SECONDS)
